@@ -1,0 +1,136 @@
+package raft
+
+// pendingRead is a read that waits for an index.
+type pendingRead struct {
+	id    ReadID
+	from  ID     // the member that asked for it; 0: this one
+	round uint64 // leader: the round that answers it, 0 before one has begun
+	index Index  // leader: the commit index when the round began
+	since uint64 // follower: the tick when it came
+}
+
+// Read asks for the index that a linearizable read must wait for (§6.4). The
+// answer is in Reads or LostReads of an Output. A leader confirms by a round of
+// heartbeats that it still leads; one round serves all reads that came before it
+// began (scenario 30). A follower asks the leader.
+//
+// Every Read gets a new id and a new index: an answer to an old question never
+// serves a newer one (scenario 71).
+func (r *Raft) Read() ReadID {
+	r.lastRead++
+	id := r.lastRead
+	if len(r.reads) >= MaxReads || r.leader == 0 {
+		r.lostReads = append(r.lostReads, id)
+		return id
+	}
+	r.reads = append(r.reads, pendingRead{id: id, since: r.now})
+	r.dirty = true
+	return id
+}
+
+// beginRound gives all reads that wait a round of heartbeats that begins now, and
+// the commit index of now. Before the leader has committed an entry of its term
+// it does not know what is committed: the reads wait (scenario 16).
+func (r *Raft) beginRound() {
+	if r.commit < r.termStart {
+		return
+	}
+	k := len(r.reads)
+	for k > 0 && r.reads[k-1].round == 0 {
+		k--
+	}
+	if k == len(r.reads) {
+		return
+	}
+	r.round++
+	for i := range r.reads[k:] {
+		r.reads[k+i].round, r.reads[k+i].index = r.round, r.commit
+	}
+	r.confirmReads()
+}
+
+func (r *Raft) roundOf(p *progress) uint64 {
+	if p.id == r.id {
+		return r.round
+	}
+	return p.roundAcked
+}
+
+// confirmReads answers the reads whose round a majority has answered.
+func (r *Raft) confirmReads() {
+	if len(r.reads) == 0 {
+		return
+	}
+	q := r.quorumValue(r.roundOf)
+	n := 0
+	for n < len(r.reads) && r.reads[n].round != 0 && r.reads[n].round <= q {
+		p := &r.reads[n]
+		if p.from == 0 {
+			r.answers = append(r.answers, ReadState{p.id, p.index})
+		} else {
+			r.send(Message{Kind: MsgReadReply, To: p.from, Term: r.term, Round: uint64(p.id), LogIndex: p.index})
+		}
+		n++
+	}
+	r.reads = r.reads[:copy(r.reads, r.reads[n:])]
+}
+
+// askLeader sends one question for all reads that came since the last.
+func (r *Raft) askLeader() {
+	n := len(r.reads)
+	if r.leader == 0 || n == 0 || r.reads[n-1].id <= r.asked {
+		return
+	}
+	r.asked = r.reads[n-1].id
+	r.send(Message{Kind: MsgRead, To: r.leader, Term: r.term, Round: uint64(r.asked)})
+}
+
+// handleRead is a follower's question.
+func (r *Raft) handleRead(m *Message) {
+	if r.state != Leader || len(r.reads) >= MaxReads {
+		r.send(Message{Kind: MsgReadReply, To: m.From, Term: r.term, Round: m.Round, Reject: true})
+		return
+	}
+	r.reads = append(r.reads, pendingRead{id: ReadID(m.Round), from: m.From})
+	r.dirty = true
+}
+
+// handleReadReply answers all reads up to the one that was asked for: they came
+// before the question was sent.
+func (r *Raft) handleReadReply(m *Message) {
+	if r.state != Follower || m.From != r.leader || ReadID(m.Round) > r.asked {
+		return
+	}
+	n := 0
+	for n < len(r.reads) && r.reads[n].id <= ReadID(m.Round) {
+		if m.Reject {
+			r.lostReads = append(r.lostReads, r.reads[n].id)
+		} else {
+			r.answers = append(r.answers, ReadState{r.reads[n].id, m.LogIndex})
+		}
+		n++
+	}
+	r.reads = r.reads[:copy(r.reads, r.reads[n:])]
+}
+
+// tickReads gives up reads that a follower's leader did not answer.
+func (r *Raft) tickReads() {
+	n := 0
+	for n < len(r.reads) && r.now-r.reads[n].since >= uint64(r.cfg.ElectionTicks) {
+		r.lostReads = append(r.lostReads, r.reads[n].id)
+		n++
+	}
+	r.reads = r.reads[:copy(r.reads, r.reads[n:])]
+}
+
+// loseReads gives up all reads: the leader that would have answered is not it any
+// more. Followers that asked find out by themselves.
+func (r *Raft) loseReads() {
+	for _, p := range r.reads {
+		if p.from == 0 {
+			r.lostReads = append(r.lostReads, p.id)
+		}
+	}
+	r.reads = r.reads[:0]
+	r.asked = r.lastRead
+}
