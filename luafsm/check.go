@@ -1,0 +1,628 @@
+package luafsm
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/syncsh/syncsh/internal/command"
+	"github.com/yuin/gopher-lua/ast"
+)
+
+// alternatives are names of Lua that replicated code has not, and what there is
+// instead.
+var alternatives = map[string]string{
+	"os": "use now()", "os.time": "use now()", "os.clock": "use now()", "os.date": "format now() at the client", "os.getenv": "pass it as an argument", "os.exit": "use error()",
+	"io": "do it in a local method", "debug": "there is nothing in its place", "package": "deploy scripts together", "require": "deploy scripts together",
+	"load": "deploy the code", "loadstring": "deploy the code", "loadfile": "deploy the code", "dofile": "deploy the code",
+	"coroutine": "write a function", "collectgarbage": "leave it out", "getfenv": "leave it out", "setfenv": "leave it out", "newproxy": "use a table", "module": "use local functions", "gcinfo": "leave it out",
+	"sleep": "use after()", "every": "use after()", "_G": "keep data in self", "_VERSION": "leave it out",
+	"string.dump": "leave it out", "math.randomseed": "random() is seeded by the log", "table.foreach": "use pairs", "table.foreachi": "use ipairs", "table.setn": "leave it out",
+}
+
+// Check reports what a deploy of the scripts would refuse before it runs them.
+func Check(scripts []command.Script) []Finding {
+	if err := checkScripts(scripts, 0); err != nil {
+		return []Finding{{File: scripts0(scripts), Line: 1, Col: 1, Text: err.Error()}}
+	}
+	return check(scripts, nil, defaultLimits().scriptBytes)
+}
+
+func scripts0(s []command.Script) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0].Name
+}
+
+// check is Check with the objects that are there already.
+func check(scripts []command.Script, known map[string]*object, bytesMax int) []Finding {
+	var out []Finding
+	var all []*checker
+	objects := map[string]*checked{}
+	for _, s := range scripts {
+		src, f := readSource(s.Name, s.Source, bytesMax)
+		if f != nil {
+			out = append(out, *f)
+			continue
+		}
+		c := &checker{src: src, objects: objects, known: known, refs: map[*checkedFunc]map[*local]bool{}}
+		c.collect()
+		all = append(all, c)
+	}
+	for _, c := range all {
+		c.run()
+		out = append(out, c.findings...)
+	}
+	for _, s := range scripts { // what only the compiler finds
+		src, f := readSource(s.Name, s.Source, bytesMax)
+		if f != nil || slices.ContainsFunc(out, func(f Finding) bool { return f.File == s.Name }) {
+			continue
+		}
+		if f = rewrite(src); f == nil {
+			if _, err := compile(src); err != nil {
+				f = compileFinding(s.Name, err)
+			}
+		}
+		if f != nil {
+			out = append(out, *f)
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := out[i], out[j]
+		if a.File != b.File {
+			return a.File < b.File
+		}
+		if a.Line != b.Line {
+			return a.Line < b.Line
+		}
+		return a.Col < b.Col
+	})
+	out = slices.Compact(out)
+	return out[:min(len(out), findingsMax)]
+}
+
+// checked is an object that the scripts define.
+type checked struct {
+	name      string
+	prototype string
+	methods   map[string]command.MethodKind
+}
+
+// local is a variable.
+type local struct {
+	name   string
+	fn     *checkedFunc // that declares it
+	object *checked     // when it holds a definition
+	body   *checkedFunc // when it holds a local function
+}
+
+// checkedFunc is a function of the script; the chunk is the first.
+type checkedFunc struct {
+	outer  *checkedFunc
+	method command.MethodKind // 0: a helper or the chunk
+	object *checked
+	chunk  bool
+}
+
+// context is the method that a function belongs to.
+func (f *checkedFunc) context() (command.MethodKind, *checked) {
+	for ; f != nil; f = f.outer {
+		if f.method != 0 {
+			return f.method, f.object
+		}
+	}
+	return 0, nil
+}
+
+// finding that counts only if its function runs in the machine.
+type pending struct {
+	fn *checkedFunc
+	f  Finding
+}
+
+type checker struct {
+	src      *source
+	objects  map[string]*checked
+	known    map[string]*object
+	fn       *checkedFunc
+	vars     []*local // in scope, innermost last
+	pending  []pending
+	refs     map[*checkedFunc]map[*local]bool // local functions that a function names
+	findings []Finding
+	seen     map[string]int // identifiers per line, to find their columns
+	dry      bool           // collect: definitions only
+}
+
+// collect learns which objects and methods the script defines.
+func (c *checker) collect() {
+	c.dry = true
+	c.walk()
+	c.dry = false
+}
+
+func (c *checker) walk() {
+	c.fn = &checkedFunc{chunk: true}
+	c.vars, c.seen = nil, map[string]int{}
+	c.block(c.src.chunk)
+}
+
+func (c *checker) run() {
+	c.walk()
+	client := c.clientOnly()
+	for _, p := range c.pending {
+		if !client[p.fn] {
+			c.findings = append(c.findings, p.f)
+		}
+	}
+}
+
+// clientOnly is the helpers that only local methods, and other such helpers,
+// use: they never run in the machine.
+func (c *checker) clientOnly() map[*checkedFunc]bool {
+	out := map[*checkedFunc]bool{}
+	used := map[*checkedFunc][]*checkedFunc{} // helper -> functions that name it
+	for by, names := range c.refs {
+		for l := range names {
+			used[l.body] = append(used[l.body], by)
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for h, by := range used {
+			if out[h] || slices.ContainsFunc(by, func(f *checkedFunc) bool { return !c.atClient(f, h, out) }) {
+				continue
+			}
+			out[h], changed = true, true
+		}
+	}
+	for _, p := range c.pending {
+		if p.fn != nil && c.atClient(p.fn, nil, out) {
+			out[p.fn] = true
+		}
+	}
+	return out
+}
+
+// atClient says whether f, or a function around it, runs at clients only. A
+// helper's use of itself says nothing.
+func (c *checker) atClient(f, self *checkedFunc, out map[*checkedFunc]bool) bool {
+	for ; f != nil; f = f.outer {
+		if f.method == kindLocal || out[f] || f == self {
+			return true
+		}
+	}
+	return false
+}
+
+// report adds a finding at the next identifier name of the line.
+func (c *checker) report(name string, line int, format string, args ...any) {
+	if c.dry {
+		return
+	}
+	key := fmt.Sprintf("%d %s", line, name)
+	col := c.src.find(name, line, max(c.seen[key]-1, 0))
+	c.pending = append(c.pending, pending{c.fn, Finding{c.src.name, line, col, fmt.Sprintf(format, args...)}})
+}
+
+// note counts an identifier of the text.
+func (c *checker) note(name string, line int) { c.seen[fmt.Sprintf("%d %s", line, name)]++ }
+
+func (c *checker) find(name string) *local {
+	for i := len(c.vars) - 1; i >= 0; i-- {
+		if c.vars[i].name == name {
+			return c.vars[i]
+		}
+	}
+	return nil
+}
+
+func (c *checker) declare(name string, line int) *local {
+	if line > 0 {
+		c.note(name, line)
+	}
+	l := &local{name: name, fn: c.fn}
+	c.vars = append(c.vars, l)
+	return l
+}
+
+func (c *checker) block(list []ast.Stmt) {
+	n := len(c.vars)
+	for _, s := range list {
+		c.stmt(s)
+	}
+	c.vars = c.vars[:n]
+}
+
+func (c *checker) stmt(s ast.Stmt) {
+	switch s := s.(type) {
+	case *ast.AssignStmt:
+		for _, e := range s.Lhs {
+			c.assign(e)
+		}
+		c.exprs(s.Rhs)
+	case *ast.LocalAssignStmt:
+		c.localAssign(s)
+	case *ast.FuncCallStmt:
+		c.expr(s.Expr)
+	case *ast.DoBlockStmt:
+		c.block(s.Stmts)
+	case *ast.WhileStmt:
+		c.expr(s.Condition)
+		c.block(s.Stmts)
+	case *ast.RepeatStmt:
+		n := len(c.vars)
+		for _, s := range s.Stmts {
+			c.stmt(s)
+		}
+		c.expr(s.Condition)
+		c.vars = c.vars[:n]
+	case *ast.IfStmt:
+		c.expr(s.Condition)
+		c.block(s.Then)
+		c.block(s.Else)
+	case *ast.NumberForStmt:
+		c.note(s.Name, s.Line())
+		c.expr(s.Init)
+		c.expr(s.Limit)
+		if s.Step != nil {
+			c.expr(s.Step)
+		}
+		n := len(c.vars)
+		c.declare(s.Name, 0)
+		c.block(s.Stmts)
+		c.vars = c.vars[:n]
+	case *ast.GenericForStmt:
+		for _, v := range s.Names {
+			c.note(v, s.Line())
+		}
+		c.exprs(s.Exprs)
+		n := len(c.vars)
+		for _, v := range s.Names {
+			c.declare(v, 0)
+		}
+		c.block(s.Stmts)
+		c.vars = c.vars[:n]
+	case *ast.FuncDefStmt:
+		c.funcDef(s)
+	case *ast.ReturnStmt:
+		c.exprs(s.Exprs)
+	}
+}
+
+func (c *checker) localAssign(s *ast.LocalAssignStmt) {
+	if isFunction(s) {
+		l := c.declare(s.Names[0], s.Line())
+		l.body = c.function(s.Exprs[0].(*ast.FunctionExpr), 0, nil, false, l)
+		return
+	}
+	for _, n := range s.Names {
+		c.note(n, s.Line())
+	}
+	c.exprs(s.Exprs)
+	for i, n := range s.Names {
+		l := c.declare(n, 0)
+		if i < len(s.Exprs) {
+			if call, ok := s.Exprs[i].(*ast.FuncCallExpr); ok {
+				dry := c.dry
+				c.dry = true // what is wrong with it was reported with the call
+				l.object = c.definition(call)
+				c.dry = dry
+			}
+		}
+	}
+}
+
+// definition is the object that a call of object() defines.
+func (c *checker) definition(call *ast.FuncCallExpr) *checked {
+	f, ok := call.Func.(*ast.IdentExpr)
+	if !ok || f.Value != "object" || c.find("object") != nil || len(call.Args) == 0 {
+		return nil
+	}
+	name, ok := call.Args[0].(*ast.StringExpr)
+	if !ok {
+		c.report("object", call.Line(), "object: the name must be a string")
+		return nil
+	}
+	if why := badName(name.Value); why != "" {
+		c.report("object", call.Line(), "object: %s", why)
+	}
+	if !c.fn.chunk {
+		c.report("object", call.Line(), "object: objects are defined when the script is loaded, not by methods")
+	}
+	o := c.objects[name.Value]
+	if o == nil {
+		o = &checked{name: name.Value, methods: map[string]command.MethodKind{}}
+		c.objects[name.Value] = o
+	}
+	if len(call.Args) < 2 {
+		return o
+	}
+	switch a := call.Args[1].(type) {
+	case *ast.StringExpr:
+		o.prototype = a.Value
+		if !c.dry && c.objects[a.Value] == nil && c.known[a.Value] == nil {
+			c.report("object", call.Line(), "object %s: no script defines %s", o.name, a.Value)
+		}
+	case *ast.TableExpr:
+		for _, f := range a.Fields {
+			k, ok := f.Key.(*ast.StringExpr)
+			switch {
+			case !ok:
+				c.report("object", call.Line(), "object %s: options are written {version = 2}", o.name)
+			case k.Value != "version":
+				c.note(k.Value, k.Line())
+				c.report(k.Value, k.Line(), "object %s: unknown option '%s'", o.name, k.Value)
+			}
+		}
+	}
+	return o
+}
+
+// funcDef is function X:m(), function X.query:m() and their like.
+func (c *checker) funcDef(s *ast.FuncDefStmt) {
+	if s.Name.Func != nil {
+		if id, ok := s.Name.Func.(*ast.IdentExpr); ok {
+			c.assign(id)
+			c.function(s.Func, 0, nil, false, nil)
+			return
+		}
+		a := s.Name.Func.(*ast.AttrGetExpr)
+		c.expr(a)
+		if o, kind := c.receiver(a.Object); o != nil {
+			k := a.Key.(*ast.StringExpr)
+			c.report(k.Value, k.Line(), "write function %s:%s(...), with a colon: methods have self", o.name, k.Value)
+			c.function(s.Func, kind, o, false, nil)
+			return
+		}
+		c.function(s.Func, 0, nil, false, nil)
+		return
+	}
+	c.expr(s.Name.Receiver)
+	c.note(s.Name.Method, s.Line())
+	o, kind := c.receiver(s.Name.Receiver)
+	if o == nil {
+		c.function(s.Func, 0, nil, true, nil)
+		return
+	}
+	name := s.Name.Method
+	switch {
+	case kind == 0:
+		c.report(name, s.Line(), "methods are written %s:m, %s.replicated:m or %s.query:m", o.name, o.name, o.name)
+	case kind == kindLocal && name == "init":
+		kind = kindInit
+	case kind == kindLocal && name == "migrate":
+		kind = kindMigrate
+	case c.dry:
+		if _, twice := o.methods[name]; twice {
+			o.methods[name] = 0
+		} else {
+			o.methods[name] = kind
+		}
+	case o.methods[name] == 0:
+		c.report(name, s.Line(), "%s:%s is defined twice", o.name, name)
+	}
+	c.function(s.Func, kind, o, true, nil)
+}
+
+// receiver is the object and kind of methods that X, X.replicated or X.query
+// stands for.
+func (c *checker) receiver(e ast.Expr) (*checked, command.MethodKind) {
+	switch e := e.(type) {
+	case *ast.IdentExpr:
+		if l := c.find(e.Value); l != nil && l.object != nil {
+			return l.object, kindLocal
+		}
+	case *ast.AttrGetExpr:
+		id, ok1 := e.Object.(*ast.IdentExpr)
+		k, ok2 := e.Key.(*ast.StringExpr)
+		if !ok1 || !ok2 {
+			return nil, 0
+		}
+		l := c.find(id.Value)
+		if l == nil || l.object == nil {
+			return nil, 0
+		}
+		switch k.Value {
+		case "replicated":
+			return l.object, kindReplicated
+		case "query":
+			return l.object, kindQuery
+		}
+		return l.object, 0
+	}
+	return nil, 0
+}
+
+func (c *checker) function(f *ast.FunctionExpr, kind command.MethodKind, o *checked, self bool, name *local) *checkedFunc {
+	inner := &checkedFunc{outer: c.fn, method: kind, object: o}
+	if name != nil {
+		name.body = inner
+	}
+	c.fn = inner
+	n := len(c.vars)
+	if self {
+		c.declare("self", 0)
+	}
+	for _, p := range f.ParList.Names {
+		c.declare(p, f.Line())
+	}
+	c.block(f.Stmts)
+	c.vars = c.vars[:n]
+	c.fn = inner.outer
+	return inner
+}
+
+// assign checks what is assigned to.
+func (c *checker) assign(e ast.Expr) {
+	id, ok := e.(*ast.IdentExpr)
+	if !ok {
+		c.expr(e)
+		return
+	}
+	c.note(id.Value, id.Line())
+	l := c.find(id.Value)
+	switch {
+	case l == nil:
+		c.report(id.Value, id.Line(), "assignment to global '%s'; write local, or keep data in self", id.Value)
+	case l.fn.chunk && !c.fn.chunk:
+		c.report(id.Value, id.Line(), "assignment to '%s', a variable of the script; keep data in self", id.Value)
+	}
+}
+
+func (c *checker) exprs(l []ast.Expr) {
+	for _, e := range l {
+		c.expr(e)
+	}
+}
+
+func (c *checker) expr(e ast.Expr) {
+	switch e := e.(type) {
+	case *ast.IdentExpr:
+		c.use(e)
+	case *ast.AttrGetExpr:
+		c.attr(e)
+	case *ast.TableExpr:
+		for _, f := range e.Fields {
+			if k, ok := f.Key.(*ast.StringExpr); ok {
+				c.note(k.Value, k.Line())
+			} else if f.Key != nil {
+				c.expr(f.Key)
+			}
+			c.expr(f.Value)
+		}
+	case *ast.FuncCallExpr:
+		c.call(e)
+	case *ast.LogicalOpExpr:
+		c.expr(e.Lhs)
+		c.expr(e.Rhs)
+	case *ast.RelationalOpExpr:
+		c.expr(e.Lhs)
+		c.expr(e.Rhs)
+	case *ast.StringConcatOpExpr:
+		c.expr(e.Lhs)
+		c.expr(e.Rhs)
+	case *ast.ArithmeticOpExpr:
+		c.expr(e.Lhs)
+		c.expr(e.Rhs)
+	case *ast.UnaryMinusOpExpr:
+		c.expr(e.Expr)
+	case *ast.UnaryNotOpExpr:
+		c.expr(e.Expr)
+	case *ast.UnaryLenOpExpr:
+		c.expr(e.Expr)
+	case *ast.FunctionExpr:
+		c.function(e, 0, nil, false, nil)
+	}
+}
+
+// use is a variable that is read.
+func (c *checker) use(e *ast.IdentExpr) {
+	c.note(e.Value, e.Line())
+	if l := c.find(e.Value); l != nil {
+		if l.body != nil {
+			if c.refs[c.fn] == nil {
+				c.refs[c.fn] = map[*local]bool{}
+			}
+			c.refs[c.fn][l] = true
+		}
+		return
+	}
+	if globalNames[e.Value] || c.objects[e.Value] != nil || c.known[e.Value] != nil {
+		return
+	}
+	if alt, ok := alternatives[e.Value]; ok {
+		c.report(e.Value, e.Line(), "%s: not available in replicated code; %s", e.Value, alt)
+		return
+	}
+	c.report(e.Value, e.Line(), "unknown name '%s'", e.Value)
+}
+
+// attr is a.b; names of libraries are known.
+func (c *checker) attr(e *ast.AttrGetExpr) {
+	id, isName := e.Object.(*ast.IdentExpr)
+	k, isField := e.Key.(*ast.StringExpr)
+	if !isName || !isField || c.find(id.Value) != nil || c.objects[id.Value] != nil {
+		c.expr(e.Object)
+		if isField {
+			c.note(k.Value, k.Line())
+		} else {
+			c.expr(e.Key)
+		}
+		return
+	}
+	full := id.Value + "." + k.Value
+	_, isLib := libraries[id.Value]
+	alt, hasAlt := alternatives[full]
+	if !isLib && !hasAlt || isLib && isLibrary(id.Value, k.Value) {
+		c.expr(e.Object)
+		c.note(k.Value, k.Line())
+		return
+	}
+	c.note(id.Value, id.Line())
+	c.note(k.Value, k.Line())
+	if hasAlt {
+		c.report(id.Value, id.Line(), "%s: not available in replicated code; %s", full, alt)
+	} else {
+		c.report(id.Value, id.Line(), "unknown name '%s'", full)
+	}
+}
+
+func (c *checker) call(e *ast.FuncCallExpr) {
+	if e.Func != nil {
+		c.expr(e.Func)
+		if c.fn != nil && !c.dry {
+			c.definition(e)
+		}
+		c.exprs(e.Args)
+		return
+	}
+	c.expr(e.Receiver)
+	c.note(e.Method, e.Line())
+	c.methodCall(e)
+	c.exprs(e.Args)
+}
+
+// methodCall checks self:m() and object:m() against what the method may call.
+func (c *checker) methodCall(e *ast.FuncCallExpr) {
+	id, ok := e.Receiver.(*ast.IdentExpr)
+	if !ok {
+		return
+	}
+	from, own := c.fn.context()
+	var o *checked
+	if l := c.find(id.Value); l != nil {
+		switch {
+		case id.Value == "self" && own != nil:
+			o = own
+		case l.object != nil:
+			o = l.object
+		}
+	} else {
+		o = c.objects[id.Value]
+	}
+	if o != nil && o.prototype != "" {
+		o = c.objects[o.prototype]
+	}
+	if o == nil || from == 0 || from == kindLocal {
+		return
+	}
+	switch kind := o.methods[e.Method]; {
+	case kind == kindLocal:
+		c.report(e.Method, e.Line(), "%s:%s is a local method: replicated code can't call it", o.name, e.Method)
+	case kind == kindReplicated && from == kindQuery:
+		c.report(e.Method, e.Line(), "%s:%s is a replicated method: a query can't call it", o.name, e.Method)
+	}
+}
+
+// compileFinding reads the position out of an error of compile.
+func compileFinding(name string, err error) *Finding {
+	f := &Finding{File: name, Line: 1, Col: 1, Text: err.Error()}
+	var line, col int
+	var rest string
+	if n, _ := fmt.Sscanf(err.Error()[min(len(name), len(err.Error())):], ":%d:%d:", &line, &col); n == 2 {
+		rest = err.Error()[len(fmt.Sprintf("%s:%d:%d: ", name, line, col)):]
+		f.Line, f.Col, f.Text = line, col, rest
+	}
+	return f
+}

@@ -1,0 +1,284 @@
+package luafsm
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/syncsh/syncsh/internal/codec"
+	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/raft"
+)
+
+func (r *rig) cmd(b []byte) string { r.t.Helper(); return show(r.apply(b)[0]) }
+
+func (r *rig) expect(what, got, want string) {
+	r.t.Helper()
+	if got != want {
+		r.t.Errorf("%s: got %s, want %s", what, got, want)
+	}
+}
+
+const versioned = `local T = object("t", {version = %d})
+function T:init() self.list = {} end
+function T:migrate(from) self.list[#self.list + 1] = from %s end
+function T.replicated:add(x) self.list[#self.list + 1] = x return #self.list end
+function T.query:all() return self.list end
+`
+
+func TestDeployAndMigrate(t *testing.T) {
+	r := newRig(t)
+	src := func(v int, more string) string { return fmt.Sprintf(versioned, v, more) }
+	r.expect("first", show(r.deploy("t.lua", src(1, ""))), "t: new, version 1 (t.lua)")
+	r.expect("add", show(r.call("t", "add", "a")), "1")
+	r.expect("same version", show(r.deploy("t.lua", src(1, ""))), "")
+	before := r.m.Digest()
+	d := r.m.DryRun(command.AppendDeploy(nil, 0, 0, []command.Script{{Name: "t.lua", Source: src(2, "")}}), r.clock, nil)
+	r.expect("dry run", show(decodeResult(t, d)), "t: version 1 to 2")
+	if r.m.Digest() != before {
+		t.Error("a dry run changed the state")
+	}
+	r.expect("after dry run", show(r.query(command.AppendQuery(nil, "t", "all", nil))), "{a}")
+	r.expect("failing migrate", show(r.deploy("t.lua", src(2, "error('no')"))), "script: t.lua:3: no")
+	r.expect("after failure", show(r.query(command.AppendQuery(nil, "t", "all", nil))), "{a}")
+	r.expect("raise", show(r.deploy("t.lua", src(2, ""))), "t: version 1 to 2")
+	r.expect("migrated", show(r.query(command.AppendQuery(nil, "t", "all", nil))), "{a,1}")
+	r.expect("lower", show(r.deploy("t.lua", src(1, ""))), "bad_argument: t.lua:1:1: object t has version 2, the script says 1")
+	r.expect("create", r.cmd(command.AppendCreate(nil, 0, 0, "u", "t")), "")
+	r.expect("create twice", r.cmd(command.AppendCreate(nil, 0, 0, "u", "t")), "bad_argument: object u exists already")
+	r.expect("create of nothing", r.cmd(command.AppendCreate(nil, 0, 0, "v", "x")), `not_found: no object "x"`)
+	r.expect("bad name", r.cmd(command.AppendCreate(nil, 0, 0, "end", "t")), "bad_argument: 'end' is a name of the language")
+	r.expect("own state", show(r.call("u", "add", 5)), "1")
+	r.m = restored(t, r.m)
+	r.expect("instance migrates", show(r.deploy("t.lua", src(3, ""))), "t: version 2 to 3 u: version 2 to 3")
+	r.expect("drop prototype", r.cmd(command.AppendDrop(nil, 0, 0, "t")), "bad_argument: u has the methods of t; drop it first")
+	r.expect("undefined", show(r.deploy("t.lua", "")), "t: not defined any more, its state is kept u: not defined any more, its state is kept")
+	r.expect("call", show(r.call("t", "add", 1)), "not_found: no script defines the methods of t any more")
+	r.expect("state kept", show(r.query(command.AppendGet(nil, "t", args("list")))), "{a,1,2}")
+	r.expect("drop", r.cmd(command.AppendDrop(nil, 0, 0, "t")), "")
+	r.expect("dropped", show(r.query(command.AppendGet(nil, "t", nil))), `not_found: no object "t"`)
+	r.expect("two of a name", show(r.apply(command.AppendDeploy(nil, 0, 0, []command.Script{{Name: "a.lua", Source: "local A = object 'a'"}, {Name: "b.lua", Source: "local A = object 'a'"}}))[0]),
+		"script: b.lua:1: object a is already defined at a.lua:1")
+	r.expect("path", show(r.deploy("../x.lua", "")), `bad_argument: script name "../x.lua": must be printable ASCII without spaces, slashes and colons`)
+	r.expect("setting", r.cmd(command.AppendSetting(nil, 0, 0, "instructions", 5000)), "")
+	r.expect("bad setting", r.cmd(command.AppendSetting(nil, 0, 0, "instructions", 1.5)), "bad_argument: setting instructions: must be an integer from 1000 to 1000000000")
+	r.expect("no setting", r.cmd(command.AppendSetting(nil, 0, 0, "x", 1)), `bad_argument: no setting "x"`)
+	m := restored(t, r.m)
+	if m.limits.instructions != 5000 {
+		t.Error("settings are not in the dump")
+	}
+}
+
+func TestInstancesAndCallsBetweenObjects(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("counter.lua", script(t, "counter.lua"))
+	r.mustDeploy("x.lua", `
+object("hits", "counter")
+local X = object "x"
+function X:init() self.log = {} end
+--- Moves n from hits to counter.
+function X.replicated:move(n)
+  hits:inc(-n) counter:inc(n)
+  if counter.value > 10 then error("too much") end
+  return hits.value, counter.value
+end
+function X.query:sum() return hits:get() + counter:get() end
+function X.query:bad() return (pcall(counter.inc, counter)) end
+function X.query:write() hits.value = 3 end
+function X.query:scratch() local t = {1, hits.value} t[3] = "x" return t end
+`)
+	r.expect("move", show(r.call("x", "move", 4)), "-4 4")
+	r.expect("fails as a whole", show(r.call("x", "move", 7)), "script: x.lua:8: too much")
+	r.expect("sum", show(r.query(command.AppendQuery(nil, "x", "sum", nil))), "0")
+	r.expect("hits", show(r.query(command.AppendQuery(nil, "hits", "get", nil))), "-4")
+	r.expect("write", show(r.query(command.AppendQuery(nil, "x", "write", nil))), "script: x.lua:13: query methods can't change state")
+	r.expect("call", show(r.query(command.AppendQuery(nil, "x", "bad", nil))), "script: x.lua:12: counter:inc is a replicated method: a query can't call it")
+	r.expect("scratch", show(r.query(command.AppendQuery(nil, "x", "scratch", nil))), "{1,-4,x}")
+	v := r.m.Publish()
+	defer v.Release()
+	d := codec.NewDecoder(decodeResult(t, NewQuerier().Query(v, command.AppendDescribe(nil), nil)).Values)
+	d.ArrayLen()
+	desc, err := command.DecodeDescription(&d)
+	if err != nil || len(desc.Objects) != 3 || len(desc.Scripts) != 2 {
+		t.Fatalf("%+v %v", desc, err)
+	}
+	x := desc.Objects[2]
+	if x.Name != "x" || len(x.Methods) != 5 || x.Methods[1].Name != "move" || x.Methods[1].Doc != "Moves n from hits to counter." || strings.Join(x.Methods[1].Params, ",") != "n" || x.Methods[1].Line != 6 {
+		t.Errorf("%+v", x)
+	}
+	if h := desc.Objects[1]; h.Prototype != "counter" || h.Script != "x.lua" || desc.Objects[0].Doc != "A counter that every node agrees on." {
+		t.Errorf("%+v", h)
+	}
+}
+
+func TestSharedVariablesAreRefused(t *testing.T) {
+	for _, c := range []struct{ source, want string }{
+		{`local T = object "t"
+local function make() local n = 0 return function() n = n + 1 return n end end
+local id = make()
+function T.replicated:x() return id() end`, "bad_argument: t.lua:2:1: the function changes n, a variable that would live on between calls; keep data in self"},
+		{`local T = object "t"
+local function make() local n = 0 return {f = function() local g = function() n = n + 1 end g() return n end} end
+local o = make()
+function T.replicated:x() return o.f() end`, "bad_argument: t.lua:2:1: the function changes n, a variable that would live on between calls; keep data in self"},
+		{`local T = object "t"
+local cache = {}
+function T.replicated:x() cache.y = 1 end`, ""},
+	} {
+		r := newRig(t)
+		got := show(r.deploy("t.lua", c.source))
+		if c.want == "" {
+			got, c.want = show(r.call("t", "x")), "script: t.lua:3: tables of the script can't be changed by methods; keep data in self"
+		}
+		r.expect(c.source, got, c.want)
+	}
+}
+
+const timed = `local T = object "t"
+function T:init() self.log = {} end
+function T.replicated:set(s, x) return after(s, "fire", x, s) end
+function T.replicated:fire(x, s)
+  if x == "bad" then self.log[#self.log + 1] = "lost" error("bad") end
+  self.log[#self.log + 1] = x
+  emit("fired", x)
+end
+function T.replicated:cancel(id) return cancel(id) end
+function T.query:all() return table.concat(self.log, " ") end
+`
+
+func TestTimers(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("t.lua", timed)
+	for i, c := range []struct {
+		s any
+		x string
+	}{{2, "b"}, {1, "a"}, {2, "c"}, {1.5, "bad"}, {30, "never"}} {
+		r.expect("set", show(r.call("t", "set", c.s, c.x)), fmt.Sprint(i+1))
+	}
+	r.expect("wrong method", show(r.apply(command.AppendCall(nil, 0, 0, "t", "set", args(-1, "x")))[0]), "script: t.lua:3: bad argument #1 to 'after' (seconds out of range)")
+	if due, ok := r.m.NextTimer(); !ok || due != r.clock+1000 {
+		t.Errorf("next timer at %d %v", due, ok)
+	}
+	r.expect("nothing due", r.cmd(command.AppendTick(nil)), "0")
+	r.m = restored(t, r.m)
+	r.expect("cancel", show(r.call("t", "cancel", 5)), "true")
+	r.expect("cancel again", show(r.call("t", "cancel", 5)), "false")
+	r.clock += 1000
+	r.expect("one", r.cmd(command.AppendTick(nil)), "1")
+	r.clock += 1000
+	r.expect("three", r.cmd(command.AppendTick(nil)), "3")
+	r.expect("order", show(r.query(command.AppendQuery(nil, "t", "all", nil))), "a b c")
+	if _, ok := r.m.NextTimer(); ok {
+		t.Error("a timer is left")
+	}
+	v := r.m.Publish()
+	defer v.Release()
+	ev, complete := v.EventsFrom(0, 10)
+	if !complete || len(ev) != 3 || ev[0].Topic != "fired" || ev[0].Object != "t" || showValues(ev[1].Values) != "b" || ev[0].Index >= ev[1].Index || v.LastEvent() != 3 {
+		t.Errorf("%+v", ev)
+	}
+}
+
+// Queries read their version while the writer goes on.
+func TestQueriesBesideTheWriter(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("c.lua", `local C = object "c"
+function C:init() self.a = 0 self.b = {x = 0} end
+function C.replicated:inc() self.a = self.a + 1 self.b.x = self.b.x + 1 self[self.a % 50] = {self.a} return self.a end
+function C.query:both() local n = 0 for k, v in pairs(self) do n = n + 1 end return self.a, self.b.x, n > 0 end
+`)
+	var wg sync.WaitGroup
+	versions := make(chan *Version, 8)
+	for range 2 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			q := NewQuerier()
+			for v := range versions {
+				res := decodeResult(t, q.Query(v, command.AppendQuery(nil, "c", "both", nil), nil))
+				var want string
+				if n := int(v.Index()) - 1; n >= 0 {
+					want = fmt.Sprintf("%d %d true", n, n)
+				}
+				if got := show(res); got != want {
+					t.Errorf("at %d: %s, want %s", v.Index(), got, want)
+				}
+				v.Release()
+			}
+		}()
+	}
+	for range 300 {
+		r.call("c", "inc")
+		versions <- r.m.Publish()
+	}
+	close(versions)
+	wg.Wait()
+}
+
+func TestUnreadableInput(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("counter.lua", script(t, "counter.lua"))
+	good := command.AppendCall(nil, 1, 2, "counter", "inc", args(1))
+	for i := range good {
+		if got := r.cmd(good[:i]); !strings.HasPrefix(got, "bad_argument") {
+			t.Errorf("cut at %d: %s", i, got)
+		}
+		d := command.AppendDeploy(nil, 0, 0, []command.Script{{Name: "x.lua", Source: "local X = object 'x'"}})
+		if got := r.cmd(d[:len(d)-1-i]); !strings.HasPrefix(got, "bad_argument") {
+			t.Errorf("deploy cut by %d: %s", i, got)
+		}
+	}
+	var res Results
+	r.m.Apply(raft.Entry{Index: r.m.Index() + 3, Span: 3, Kind: raft.EntryBatch, Data: []byte{0xc1}}, &res)
+	if res.Len() != 3 || r.m.Index() == 0 {
+		t.Error("an unreadable batch needs a result for each index")
+	}
+	before := r.m.Index()
+	res.Reset()
+	r.m.Apply(raft.Entry{Index: before + 1, Span: 1, Kind: raft.EntryNoop}, &res)
+	if res.Len() != 0 || r.m.Index() != before+1 {
+		t.Error("a noop moves the index and has no results")
+	}
+	q := NewQuerier()
+	v := r.m.Publish()
+	defer v.Release()
+	for _, b := range [][]byte{nil, {0x90}, {0x91, 9}, {0xc1}, {0x94, 1, 0xa1}, args(1, "counter", "get")} {
+		if got := show(decodeResult(t, q.Query(v, b, nil))); !strings.HasPrefix(got, "bad_argument") {
+			t.Errorf("% x: %s", b, got)
+		}
+	}
+	if _, err := Restore(bytes.NewReader([]byte("junk")), Options{}); err == nil {
+		t.Error("junk was restored")
+	}
+}
+
+// The timers of one tick have the budget of one call together; those that are
+// left fire with the next, none twice.
+func TestTickIsBounded(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("t.lua", `local T = object "t"
+function T:init() self.fired = {} end
+function T.replicated:set(n) for i = 1, n do after(1, "burn", i) end end
+function T.replicated:burn(i) self.fired[#self.fired + 1] = i for k = 1, 50000 do end end
+function T.query:all() return table.concat(self.fired, " ") end
+`)
+	r.call("t", "set", 45)
+	r.clock += 1000
+	var fired []string
+	for range 10 {
+		n := r.cmd(command.AppendTick(nil))
+		if n == "0" {
+			break
+		}
+		fired = append(fired, n)
+		r.m = restored(t, r.m)
+	}
+	r.expect("by tick", strings.Join(fired, " "), "20 20 5")
+	var want []string
+	for i := range 45 {
+		want = append(want, fmt.Sprint(i+1))
+	}
+	r.expect("order", show(r.query(command.AppendQuery(nil, "t", "all", nil))), strings.Join(want, " "))
+}

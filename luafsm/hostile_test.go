@@ -1,0 +1,157 @@
+package luafsm
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/syncsh/syncsh/internal/command"
+)
+
+// The hostile scripts of docs/DETERMINISM.md by their numbers: each is an error
+// of a known code, or harmless, and changes nothing.
+func TestHostileScripts(t *testing.T) {
+	for _, c := range []struct{ name, body, want string }{
+		{"01 rep 3e9", `return #("x"):rep(3e9)`, "budget: t.lua:4: string too long"},
+		{"02 rep 2^62", `return #("x"):rep(2^62)`, "budget: t.lua:4: string too long"},
+		{"03 doubling", `local s = "xxxxxxxx" for i = 1, 40 do s = s .. s end`, "budget: t.lua:4: string too long"},
+		{"03 many", `local t = {} local s = ("x"):rep(1e6) for i = 1, 1000 do t[i] = s .. i end`, "budget: t.lua:4: memory limit of a call reached"},
+		{"04 far index", `local t = {} t[67108863] = 1 return #t`, "0"},
+		{"05 insert far", `local t = {} table.insert(t, 6e7, 1)`, "script: t.lua:4: bad argument #2 to 'insert' (position out of bounds)"},
+		{"06 .*b", `return (("a"):rep(1e5)):find(".*b")`, "budget: t.lua:4: instruction limit reached"},
+		{"07 .-.-", `return (("a"):rep(300)):find(".-.-.-.-b")`, "budget: t.lua:4: instruction limit reached"},
+		{"08 parentheses", `return (""):find(("("):rep(4e6))`, "script: t.lua:4: too many captures"},
+		{"09 gsub", `local s, n = (("a"):rep(1e5)):gsub("a", "b") return n`, "100000"},
+		{"10 widths", `return (("%1000000d"):rep(100)):format(1)`, "script: t.lua:4: invalid format (width or precision too long)"},
+		{"11 format table", `return ("%s"):format({}), pcall(string.format, "%d", {}), pcall(string.format, "%p", {})`, "table false false t.lua:4: invalid option '%p' to 'format'"},
+		{"12 unpack", `return unpack({}, 1, 1e7)`, "script: t.lua:4: too many results to unpack"},
+		{"12 unpack far", `return pcall(unpack, {}, -2^60, 2^60)`, "false t.lua:4: too many results to unpack"},
+		{"13 select", `return select(1e300, 1)`, ""},
+		{"13 select back", `return select(-1e300, 1)`, "script: t.lua:4: bad argument #1 to 'select' (index out of range)"},
+		{"14 find init", `return ("abc"):find("b", 100, true)`, "nil"},
+		{"15 string metatable", `return getmetatable("")`, "nil"},
+		{"15 setmetatable of a boolean", `return setmetatable(true, {})`, "script: t.lua:4: bad argument #1 to 'setmetatable' (table expected, got boolean)"},
+		{"16 getfenv", `return getfenv(print)`, "bad_argument: t.lua:4:8: getfenv: not available in replicated code; leave it out"},
+		{"16 setfenv", `setfenv(0, {})`, "bad_argument: t.lua:4:1: setfenv: not available in replicated code; leave it out"},
+		{"17 braces", "return " + strings.Repeat("{", 120000), "bad_argument: t.lua:4:106: nested deeper than 100"},
+		{"17 parentheses", "return " + strings.Repeat("(", 120000), "bad_argument: t.lua:4:106: nested deeper than 100"},
+		{"17 not", "return " + strings.Repeat("not ", 60000) + "1", "bad_argument: t.lua:4:608: more than 150 operators in one expression"},
+		{"17 minus", "return " + strings.Repeat("- ", 60000) + "1", "bad_argument: t.lua:4:308: more than 150 operators in one expression"},
+		{"18 x+x", "return 1" + strings.Repeat("+self", 10000), "bad_argument: t.lua:4:759: more than 150 operators in one expression"},
+		{"18 concat", "return 1" + strings.Repeat(" ..1", 10000), "bad_argument: t.lua:4:610: more than 150 operators in one expression"},
+		{"18 power", "return 1" + strings.Repeat("^1", 10000), "bad_argument: t.lua:4:309: more than 150 operators in one expression"},
+		{"18 index", "return self" + strings.Repeat(".a", 10000), "bad_argument: t.lua:4:312: more than 150 operators in one expression"},
+		{"18 calls", "return self" + strings.Repeat("()", 10000), "bad_argument: t.lua:4:313: more than 150 operators in one expression"},
+		{"18 elseif", "if 1 then " + strings.Repeat("elseif 1 then ", 10000) + "end", "bad_argument: t.lua:4:2111: more than 150 elseif in one if"},
+		{"18 functions", strings.Repeat("return function() ", 1000) + strings.Repeat("end ", 1000), "bad_argument: t.lua:4:278: functions nested deeper than 16"},
+		{"19 error with tostring", `error(setmetatable({}, {__tostring = function() while true do end end}))`, "script: (error object is a table value)"},
+		{"20 self index", `local t = {} setmetatable(t, {__index = t}) return t.x`, "script: t.lua:4: '__index' chain too long; possibly a loop"},
+		{"20 tostring", `local t t = setmetatable({}, {__tostring = function() return tostring(t) end}) return tostring(t)`, "budget: t.lua:4: stack overflow"},
+		{"20 index function", `local t t = setmetatable({}, {__index = function(s, k) return s[k .. "x"] end}) return t.x`, "budget: t.lua:4: stack overflow"},
+		{"21 endless pcall", `while true do pcall(function() while true do end end) end`, "budget: t.lua:4: instruction limit reached"},
+		{"21 endless error", `while true do pcall(error, "x") end`, "budget: t.lua:4: instruction limit reached"},
+		{"22 comparator removes", `local t = {} for i = 1, 100 do t[i] = i end table.sort(t, function(a, b) table.remove(t) return a < b end) return #t`, "100"},
+		{"22 comparator lies", `local t = {} for i = 1, 100 do t[i] = i end table.sort(t, function() return true end) return #t`, "100"},
+		{"23 coroutines", `coroutine.wrap(function() end)()`, "bad_argument: t.lua:4:1: coroutine: not available in replicated code; write a function"},
+		{"24 cyclic result", `local t = {} t.t = t return t`, "script: t:run: result: t.t.t.t.t.t.t.t: tables are nested too deep, or a table contains itself"},
+		{"24 deep result", `local t = {} for i = 1, 3e4 do t = {t} end return t`, "script: t:run: result: [1][1][1][1][1][1][1][1]: tables are nested too deep, or a table contains itself"},
+		{"24 shared result", `local t = {} for i = 1, 90 do t = {t, t} end return t`, "budget: t:run: result: instruction limit reached"},
+		{"24 cyclic copy", `local t = {} t.t = t return copy(t)`, "script: t.lua:4: tables are nested too deep, or a table contains itself"},
+		{"24 cyclic json", `local t = {} t.t = t return json.encode(t)`, "script: t.lua:4: json.encode: tables are nested too deep, or a table contains itself"},
+		{"25 function", `self.x = {y = print}`, "script: t:run: t.x.y: functions can't be replicated"},
+		{"25 function as key", `self.x = {[print] = 1}`, "script: t:run: t.x: functions can't be keys in replicated state"},
+		{"26 random 0", `return math.random(0)`, "script: t.lua:4: bad argument #1 to 'random' (interval is empty or too large)"},
+		{"27 churn", `for i = 1, 20000 do self["k" .. i] = 1 self["k" .. i] = nil end`, ""},
+		{"28 recursion", `local function f() return 1 + f() end return f()`, "budget: t.lua:4: stack overflow"},
+		{"28 recursion in pcall", `local function f() pcall(f) end f()`, "budget: t.lua:4: stack overflow"},
+		{"28 locals", strings.Repeat("local a ", 30000), "bad_argument: t.lua:4:199903: more than 50000 tokens in one script"},
+		{"28 wide stack", `local function f(...) return f(1, ...) end return f()`, "budget: t.lua:4: instruction limit reached"},
+		{"29 bytes", "return '\xff\x00', #'\xff'", "\xff\x00 1"},
+		{"30 string.dump", `return string.dump(print)`, "bad_argument: t.lua:4:8: string.dump: not available in replicated code; leave it out"},
+		{"28 locals of one function", strings.Repeat("local a ", 300), "bad_argument: t.lua:3:1: too many local variables"},
+		{"tokens", "local x " + manyConstants(30000), "bad_argument: t.lua:4:124267: more than 50000 tokens in one script"},
+		{"constants", "local x " + manyConstants(2500), "bad_argument: t.lua:4:1: more than 2000 different constants and names in one function"},
+		{"labels", strings.Repeat("::a:: ", 30000), "bad_argument: t.lua:4:601: more than 100 labels and gotos"},
+		{"arguments", "print(" + strings.Repeat("1,", 300) + "1)", "bad_argument: t.lua:4:1: more than 100 expressions in a list"},
+		{"big concat table", `local t = {} for i = 1, 60 do t[i] = ("x"):rep(1e6) end return #table.concat(t)`, "budget: t.lua:4: memory limit of a call reached"},
+		{"emit", `for i = 1, 1e5 do emit("x", i) end`, "budget: t.lua:4: too many events in one call"},
+		{"deep json", `return json.decode(("["):rep(1e5))`, "script: t.lua:4: JSON at byte 100: nested too deep"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, twin := newRig(t), newRig(t)
+			start := time.Now()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			dep := r.deploy("t.lua", wrap(c.body))
+			got := dep
+			if dep.Code == command.CodeOK {
+				twin.mustDeploy("t.lua", wrap(c.body))
+				got = r.call("t", "run")
+				twin.call("t", "nothing")
+			} else {
+				twin.deploy("", "")
+			}
+			runtime.ReadMemStats(&after)
+			if text := show(got); text != c.want {
+				t.Errorf("got %.300s, want %s", text, c.want)
+			}
+			if r.m.Digest() != twin.m.Digest() && got.Code != command.CodeOK {
+				t.Error("the state has changed")
+			}
+			const bytesMax = 256 << 20
+			if n := after.TotalAlloc - before.TotalAlloc; n > bytesMax {
+				t.Errorf("%d bytes were allocated", n)
+			}
+			t.Logf("%v", time.Since(start))
+		})
+	}
+}
+
+func manyConstants(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString("x=")
+		for v := i + 1000; v > 0; v /= 10 {
+			b.WriteByte(byte('0' + v%10))
+		}
+		b.WriteByte(' ')
+	}
+	return b.String()
+}
+
+func TestHostileScriptFiles(t *testing.T) {
+	for _, c := range []struct{ name, source, want string }{
+		{"bytecode", "\x1bLua\x51\x00", "bad_argument: t.lua:1:1: bytecode is not accepted"},
+		{"bom", "\ufeffreturn", ""},
+		{"shebang", "#!/usr/bin/env syncsh\nlocal X = object 'x'", "x: new, version 1 (t.lua)"},
+		{"nul", "return '\x00'", ""},
+		{"garbage", "\xff\xfe\x00", "bad_argument: t.lua:1:1: Invalid token near '\xff'"},
+		{"empty", "", ""},
+		{"too large", strings.Repeat(" ", 300<<10), "bad_argument: t.lua:1:1: script of 307200 bytes, at most 262144 are allowed"},
+		{"upvalues", manyUpvalues(), "bad_argument: t.lua:151:1: function with more than 60 variables of outer functions"},
+		{"endless chunk", "while true do end", "budget: t.lua:1: instruction limit reached"},
+		{"chunk error", "error('x')", "script: t.lua:1: x"},
+		{"chunk state", "local X = object 'x' X.y = 1", "script: t.lua:1: x: only methods can be defined here; keep data in self"},
+	} {
+		r := newRig(t)
+		start := time.Now()
+		got := show(r.deploy("t.lua", c.source))
+		if got != c.want {
+			t.Errorf("%s: got %.200s, want %s", c.name, got, c.want)
+		}
+		t.Logf("%s: %v %.150s", c.name, time.Since(start), got)
+	}
+}
+
+func manyUpvalues() string {
+	var b strings.Builder
+	for i := range 150 {
+		b.WriteString("local v" + strings.Repeat("x", i+1) + " = 1\n")
+	}
+	b.WriteString("local function f() return 1")
+	for i := range 140 {
+		b.WriteString(" + v" + strings.Repeat("x", i+1))
+	}
+	return b.String() + " end\n"
+}

@@ -1,0 +1,2 @@
+local X = object "x"
+function X:m( end

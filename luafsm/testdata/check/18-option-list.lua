@@ -1,0 +1,1 @@
+local X = object("x", {2})

@@ -1,0 +1,5 @@
+local X = object "x"
+function X:hold() end
+function X.replicated:m()
+  self:hold()
+end

@@ -1,0 +1,2 @@
+local X = object "x"
+function X.replicated.m(a) return a end

@@ -1,0 +1,4 @@
+local X = object "x"
+function X.query:m(...)
+  return arg
+end

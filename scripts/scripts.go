@@ -1,0 +1,43 @@
+// Package scripts is the object library that ships with syncsh, as source.
+package scripts
+
+import (
+	"embed"
+	"io/fs"
+
+	"github.com/syncsh/syncsh/internal/command"
+)
+
+//go:embed *.lua
+var files embed.FS
+
+// All returns the scripts of the library, sorted by name.
+func All() []command.Script {
+	names, err := fs.Glob(files, "*.lua")
+	if err != nil {
+		panic("scripts: " + err.Error()) // the pattern is a constant
+	}
+	var out []command.Script
+	for _, n := range names {
+		out = append(out, command.Script{Name: n, Source: read(n)})
+	}
+	return out
+}
+
+// Get returns one script; ok is false when the library has none of that name.
+func Get(name string) (s command.Script, ok bool) {
+	for _, s := range All() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return s, false
+}
+
+func read(name string) string {
+	b, err := files.ReadFile(name)
+	if err != nil {
+		panic("scripts: " + err.Error()) // Glob found it
+	}
+	return string(b)
+}
