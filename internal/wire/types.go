@@ -1,0 +1,182 @@
+// Package wire is what goes over the service port: frames of msgpack between
+// clients and nodes, and between peers.
+//
+// A connection starts with a preamble of eight bytes, "SYNCSH", a role (C for a
+// client, P for a peer) and the protocol version, sent by the one who dials.
+// After it both sides send frames: four bytes little-endian length of the body,
+// then the body, a msgpack array whose first value is the frame's type. The
+// first frame of each side is a Hello (client), Welcome (node) or PeerHello.
+//
+// docs/FORMATS.md has the byte tables. Everything a stranger can send is
+// bounded and answered with an error; nothing is allocated on the word of a
+// length alone.
+package wire
+
+import "github.com/syncsh/syncsh/raft"
+
+// Version of both protocols. Another one is refused with a message that names both.
+const Version = 1
+
+// Limits of frames.
+const (
+	FrameBytesMax      = 80 << 20 // results and arguments may reach 64 MiB together
+	HelloFrameBytesMax = 4 << 10  // before the hello was accepted
+	NameBytesMax       = 255      // names, addresses, build strings
+)
+
+// Role of the side that dials.
+type Role byte
+
+const (
+	RoleClient Role = 'C'
+	RolePeer   Role = 'P'
+	RoleGossip Role = 'G' // memberlist's streams follow the preamble, not frames
+)
+
+// Client frames.
+const (
+	FrameHello   = 1 // [1, version, client name]
+	FrameWelcome = 2 // [2, version, cluster, node name, node id, build]
+	FrameRequest = 3 // [3, id, op, mode, timeout ms, payload binary]
+	FrameReply   = 4 // [4, id, result] where result is a command.Result
+	FrameRefuse  = 5 // [5, message] the connection is closed after it
+)
+
+// Op says what a Request wants.
+type Op uint8
+
+const (
+	OpPropose  Op = 1 // payload: a command (command.Call, Create, Drop, Setting). Result: the command's
+	OpQuery    Op = 2 // payload: a query
+	OpDeploy   Op = 3 // payload: a command.Deploy; dry run on the leader, then proposed. Values: report lines (strings)
+	OpCheck    Op = 4 // payload: a command; dry run only
+	OpStatus   Op = 5 // no payload; values: one binary, a NodeStatus in msgpack
+	OpSnapshot Op = 6 // no payload; takes a dump now; values: its index
+	OpMember   Op = 7 // payload: [action, member id]; see MemberPromote; answered when the change is committed
+	OpTransfer Op = 8 // payload: [member id], 0 for any; answered when the transfer was begun
+	OpBackup   Op = 9 // payload: a BackupRead; values: a Backup, or one binary
+
+	opMax = OpBackup
+)
+
+// Actions of OpMember.
+const (
+	MemberPromote = 1 // a learner becomes a voter
+	MemberRemove  = 2
+)
+
+// Mode of a read.
+type Mode uint8
+
+const (
+	Linearizable Mode = 0 // default: a ReadIndex round
+	Stale        Mode = 1 // at once, from what the asked node has applied
+)
+
+// Request is what a client asks.
+type Request struct {
+	ID        uint64 // chosen by the client, unique among its open requests on this connection
+	Op        Op
+	Mode      Mode
+	TimeoutMs uint32 // after it the node answers CodeTimeout; 0: the node's default
+	Payload   []byte
+}
+
+// Welcome is a node's answer to a Hello.
+type Welcome struct {
+	Version  int
+	Cluster  string // 32 hex digits; empty while the node has none
+	NodeName string
+	NodeID   raft.ID
+	Build    string
+}
+
+// NodeStatus is what one node says of itself and of what it knows.
+type NodeStatus struct {
+	Cluster       string         `msgpack:"cluster" json:"cluster"`
+	Name          string         `msgpack:"name" json:"name"`
+	ID            string         `msgpack:"id" json:"id"` // 16 hex digits
+	Addr          string         `msgpack:"addr" json:"addr"`
+	Role          string         `msgpack:"role" json:"role"` // leader, follower, candidate, learner, observer, joining
+	Term          uint64         `msgpack:"term" json:"term"`
+	Leader        string         `msgpack:"leader" json:"leader"` // name of the leader, empty when unknown
+	Commit        uint64         `msgpack:"commit" json:"commit"`
+	Applied       uint64         `msgpack:"applied" json:"applied"`
+	Digest        string         `msgpack:"digest" json:"digest"`
+	DigestIndex   uint64         `msgpack:"digest_index" json:"digest_index"`
+	Diverged      bool           `msgpack:"diverged" json:"diverged"`
+	Version       string         `msgpack:"version" json:"version"`
+	Durability    string         `msgpack:"durability" json:"durability"` // fsync, async, memory
+	SnapshotIndex uint64         `msgpack:"snapshot_index" json:"snapshot_index"`
+	LogFirst      uint64         `msgpack:"log_first" json:"log_first"`
+	LogBytes      uint64         `msgpack:"log_bytes" json:"log_bytes"`
+	UptimeSeconds float64        `msgpack:"uptime_seconds" json:"uptime_seconds"`
+	Members       []MemberStatus `msgpack:"members" json:"members"`
+
+	AgreedIndex uint64      `msgpack:"agreed_index" json:"agreed_index"` // last index at which a majority of the voters had the same digest
+	Undecided   bool        `msgpack:"undecided" json:"undecided"`       // voters differ, and no digest is that of a majority
+	Divergence  *Divergence `msgpack:"divergence,omitempty" json:"divergence,omitempty"`
+}
+
+// Divergence is the last time that a node's state was not that of a majority of
+// the voters. It happened behind index After, up to index At.
+type Divergence struct {
+	Count          uint64 `msgpack:"count" json:"count"` // since the node started
+	After          uint64 `msgpack:"after" json:"after"`
+	At             uint64 `msgpack:"at" json:"at"`
+	OwnDigest      string `msgpack:"own_digest" json:"own_digest"` // at At
+	MajorityDigest string `msgpack:"majority_digest" json:"majority_digest"`
+	HealedBy       uint64 `msgpack:"healed_by" json:"healed_by"` // index of the snapshot that replaced the state; 0: none yet
+}
+
+// MemberStatus is one member as a node knows it from the configuration and gossip.
+type MemberStatus struct {
+	Name  string `msgpack:"name" json:"name"`
+	ID    string `msgpack:"id" json:"id"`
+	Addr  string `msgpack:"addr" json:"addr"`
+	Role  string `msgpack:"role" json:"role"`   // voter, learner, observer
+	Alive bool   `msgpack:"alive" json:"alive"` // gossip's opinion
+}
+
+// Peer frames. A peer connection carries frames one way, from the one who
+// dialed; answers take the other's own connection.
+const (
+	FramePeerHello    = 16 // [16, version, cluster, from id, to id, name, addr]; answered by FramePeerWelcome or FrameRefuse
+	FramePeerWelcome  = 17 // [17]
+	FrameRaft         = 18 // [18, message fields...]; entries go without their indexes, which follow from the message's
+	FrameForward      = 19 // [19, id, op, mode, timeout ms, payload]: a follower passes a client's request to the leader, once
+	FrameForwardReply = 20 // [20, id, result]
+	FrameJoin         = 21 // [21, id, role, name, addr]: let me in, to the leader
+	FrameDigest       = 22 // [22, index, digest]
+)
+
+// PeerHello is the first frame of a peer connection.
+type PeerHello struct {
+	Version  int
+	Cluster  string
+	From, To raft.ID
+	Name     string
+	Addr     string // where From is reached
+}
+
+// PeerMessage is any peer frame after the hello: exactly one of its parts is set.
+type PeerMessage struct {
+	From         raft.ID // filled in by the receiver from the hello
+	Raft         *raft.Message
+	Forward      *Request // ID is of the forwarding node's choosing
+	ForwardReply *ForwardReply
+	Join         *raft.Member
+	Digest       *Digest
+}
+
+// ForwardReply brings a leader's result back to the node that forwarded.
+type ForwardReply struct {
+	ID     uint64
+	Result []byte // an encoded command.Result
+}
+
+// Digest is a replica's digest of the state at an index.
+type Digest struct {
+	Index raft.Index
+	Sum   [16]byte
+}
