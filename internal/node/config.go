@@ -1,0 +1,119 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/syncsh/syncsh/internal/replica"
+	"github.com/syncsh/syncsh/raft"
+)
+
+// Config of a node. The zero value of a field is its default where one is named.
+type Config struct {
+	Name      string // unique in the cluster; kept in the data directory
+	Addr      string // host:port to listen on; empty only with Single: no listener
+	Advertise string // address that others use; default Addr
+	Data      string // data directory; empty: everything in memory
+
+	Durability    string        // fsync (default), async, memory
+	FlushInterval time.Duration // async: how often the log is flushed; default 100 ms
+
+	Expect   int      // found a cluster once so many fresh nodes agree
+	Join     []string // members to find the cluster through
+	Observer bool     // never votes
+	Key      []byte   // gossip key, 32 bytes, or nil
+
+	SnapshotEntries  int           // default 100000
+	SnapshotInterval time.Duration // default 10 min
+
+	Build  string       // version of the binary, for status
+	Logger *slog.Logger // default: discard
+
+	// Single makes a cluster of one without gossip.
+	Single bool
+	// Link, if set, says whether traffic with a peer may pass: syncsh dev and
+	// tests cut links with it.
+	Link func(peer raft.ID) bool
+	// Print receives what replicated code prints; nil drops it.
+	Print func(object, text string)
+
+	// onWork, if set, sees each work before the applier does: tests of this package
+	// make a replica's state wrong with it.
+	onWork func(*replica.Work)
+}
+
+// Ticks of the raft core. An election takes one to two election timeouts after
+// the last heartbeat; a leader whose process ended is noticed earlier, by its
+// broken connections.
+const (
+	TickInterval   = 20 * time.Millisecond
+	heartbeatTicks = 5  // 100 ms
+	electionTicks  = 30 // 600 ms, randomised up to 1.2 s
+)
+
+// snapshotLogBytes is the size of the log in memory that asks for a dump before
+// the entries do.
+const snapshotLogBytes = 256 << 20
+
+// ErrConfig is returned, wrapped, for a configuration that can't be.
+var ErrConfig = errors.New("bad configuration")
+
+// complete fills in the defaults and checks.
+func (c *Config) complete() error {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Durability == "" {
+		c.Durability = "fsync"
+	}
+	if c.FlushInterval <= 0 {
+		c.FlushInterval = 100 * time.Millisecond
+	}
+	if c.SnapshotEntries == 0 {
+		c.SnapshotEntries = 100_000
+	}
+	if c.SnapshotInterval == 0 {
+		c.SnapshotInterval = 10 * time.Minute
+	}
+	switch c.Durability {
+	case "fsync", "async", "memory":
+	default:
+		return fmt.Errorf("%w: durability %q: want fsync, async or memory", ErrConfig, c.Durability)
+	}
+	if c.Data == "" {
+		c.Durability = "memory"
+	}
+	if c.Durability == "memory" && c.Data != "" {
+		if _, err := os.Stat(filepath.Join(c.Data, "identity")); err == nil {
+			return fmt.Errorf("%w: data directory %s holds a node's log, which durability memory would not keep: leave --data out, or use fsync or async", ErrConfig, c.Data)
+		}
+		c.Logger.Warn("durability memory writes nothing: the data directory is not used", "data", c.Data)
+		c.Data = ""
+	}
+	if c.Name == "" {
+		return fmt.Errorf("%w: a node needs a name", ErrConfig)
+	}
+	if len(c.Name) > 64 {
+		return fmt.Errorf("%w: name of %d bytes; at most 64", ErrConfig, len(c.Name))
+	}
+	if n := len(c.Key); n != 0 && n != 32 {
+		return fmt.Errorf("%w: gossip key of %d bytes, want 32", ErrConfig, n)
+	}
+	if c.Addr == "" && !c.Single {
+		return fmt.Errorf("%w: an address to listen on is needed", ErrConfig)
+	}
+	if c.Addr != "" {
+		if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+			return fmt.Errorf("%w: address %q: want host:port", ErrConfig, c.Addr)
+		}
+	}
+	if c.Expect < 0 || c.Expect > 9 {
+		return fmt.Errorf("%w: expect %d: want 1 to 9", ErrConfig, c.Expect)
+	}
+	return nil
+}

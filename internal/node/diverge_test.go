@@ -1,0 +1,188 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/syncsh/syncsh/client"
+	"github.com/syncsh/syncsh/internal/codec"
+	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/replica"
+	"github.com/syncsh/syncsh/raft"
+)
+
+// spoiler makes the state of one node wrong: the next calls that it applies
+// count 1000 more. It holds back the snapshot that would heal it until told.
+type spoiler struct {
+	armed   atomic.Bool
+	arrived chan struct{} // an installation waits
+	release chan struct{}
+}
+
+func newSpoiler() *spoiler {
+	return &spoiler{arrived: make(chan struct{}), release: make(chan struct{})}
+}
+
+func (s *spoiler) onWork(w *replica.Work) {
+	switch {
+	case w.Kind == replica.WorkInstall:
+		close(s.arrived)
+		<-s.release
+	case w.Kind == replica.WorkApply && w.Entry.Kind == raft.EntryBatch && s.armed.CompareAndSwap(true, false):
+		d := codec.NewDecoder(w.Entry.Data)
+		h, err := command.DecodeBatchHead(&d)
+		if err != nil {
+			panic(err)
+		}
+		data := command.AppendBatchHead(nil, h)
+		for range h.Count {
+			data = codec.AppendBytes(data, command.AppendCall(nil, 0, 0, "counter", "inc", codec.AppendUint(codec.AppendArrayLen(nil, 1), 1000)))
+		}
+		w.Entry.Data = data
+	}
+}
+
+// TestDivergence: the state of one node of three becomes wrong, that of a
+// follower or that of the leader. It is found, the node serves nothing and says
+// why, it heals, and calls through the others succeed all the while.
+func TestDivergence(t *testing.T) {
+	for _, role := range []string{"follower", "leader"} {
+		t.Run(role, func(t *testing.T) { testDivergence(t, role) })
+	}
+}
+
+func testDivergence(t *testing.T, role string) {
+	ctx := context.Background()
+	addrs := freeAddrs(t, 3)
+	var nodes []*Node
+	var spoilers []*spoiler
+	for i, addr := range addrs {
+		s := newSpoiler()
+		spoilers = append(spoilers, s)
+		nodes = append(nodes, startNode(t, Config{
+			Name: fmt.Sprintf("n%d", i+1), Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]}, onWork: s.onWork,
+		}))
+	}
+	defer func() {
+		for i, n := range nodes {
+			select {
+			case <-spoilers[i].release:
+			default:
+				close(spoilers[i].release)
+			}
+			n.Kill()
+		}
+	}()
+	for _, n := range nodes {
+		await(t, n)
+	}
+	cl, err := client.Dial(ctx, client.Config{Addrs: addrs, Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	deploy(t, cl)
+	awaitStatus(t, cl, "a comparison", func(s *client.Status) bool {
+		for _, n := range s.Nodes {
+			if n.AgreedIndex == 0 {
+				return false
+			}
+		}
+		return converged(3)(s)
+	})
+	bad := 0
+	s, err := cl.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range s.Nodes { // sorted by name, as nodes are
+		if n.Role == role {
+			bad = i
+		}
+	}
+	direct := dial(t, nodes[bad])
+	defer direct.Close()
+
+	// Calls go through the others from now to the end. Values are those of the
+	// leader's machine, so that they are looked at only where that is right.
+	var others []string
+	for i, addr := range addrs {
+		if i != bad {
+			others = append(others, addr)
+		}
+	}
+	stop, calls := make(chan struct{}), 0
+	var caller sync.WaitGroup
+	caller.Go(func() {
+		cl, err := client.Dial(ctx, client.Config{Addrs: others, Timeout: patience})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer cl.Close()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			calls++
+			if _, err := cl.Call(ctx, "counter", "inc"); err != nil && (role == "follower" || client.CodeOf(err) != client.CodeTimeout) {
+				t.Errorf("call %d: %v", calls, err)
+				return
+			}
+		}
+	})
+	spoilers[bad].armed.Store(true)
+	select {
+	case <-spoilers[bad].arrived:
+	case <-time.After(patience):
+		close(stop)
+		t.Fatalf("%s has not asked for a snapshot: %+v", nodes[bad].Name(), statusOf(t, direct))
+	}
+	st := statusOf(t, direct)
+	if d := st.Divergence; !st.Diverged || d == nil || d.OwnDigest == d.MajorityDigest || d.HealedBy != 0 || d.After >= d.At || d.Count != 1 {
+		t.Errorf("status of the diverged node: %+v %+v", st, st.Divergence)
+	}
+	once, err := client.Dial(ctx, client.Config{Addrs: []string{addrs[bad]}, Timeout: time.Second,
+		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return nodes[bad].Dial(ctx) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer once.Close()
+	if v, err := once.Query(ctx, "counter", "get"); client.CodeOf(err) != client.CodeDiverged {
+		t.Errorf("query of the diverged node gave %v, %v", v, err)
+	}
+	if v, err := once.Call(ctx, "counter", "inc"); client.CodeOf(err) != client.CodeDiverged {
+		t.Errorf("call through the diverged node gave %v, %v", v, err)
+	}
+	close(spoilers[bad].release)
+	awaitStatus(t, cl, "health", func(s *client.Status) bool {
+		n := s.Nodes[bad]
+		return !n.Diverged && n.Divergence != nil && n.Divergence.HealedBy >= n.Divergence.At
+	})
+	close(stop)
+	caller.Wait()
+	if calls == 0 {
+		t.Error("no calls")
+	}
+	awaitStatus(t, cl, "equal nodes", converged(3))
+	v, err := direct.Query(ctx, "counter", "get")
+	if got := one(t, v, err).(int64); got > int64(calls) || role == "follower" && got != int64(calls) {
+		t.Errorf("%d after %d calls", got, calls)
+	}
+}
+
+func statusOf(t *testing.T, cl *client.Client) *client.NodeStatus {
+	t.Helper()
+	s, err := cl.NodeStatus(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
