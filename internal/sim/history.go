@@ -1,0 +1,360 @@
+package main
+
+import (
+	"bytes"
+	"hash/fnv"
+	"math"
+
+	"github.com/syncsh/syncsh/internal/codec"
+	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/replica"
+	"github.com/syncsh/syncsh/luafsm"
+	"github.com/syncsh/syncsh/raft"
+)
+
+// history is what is known to be true of a world: what was applied, by whom
+// first, what the state must be at every index, and what clients were told.
+//
+// Linearizability needs no search here, as every answer names its log index:
+// the order of the indexes is the order of the calls. What is left to check is
+// that each answer has the value of its index, and that no request has an index
+// below one that anybody was told of before it began.
+type history struct {
+	w          *world
+	deployed   bool       // a client knows that the scripts are there
+	deployedAt raft.Index // the first time
+
+	leaders map[raft.Term]*member
+	entries map[raft.Index]appliedEntry // by last index
+	states  []modelState                // by index
+	topTerm raft.Term                   // of the first member that applied the last entry
+	effects map[uint64]raft.Index       // index of each call, by op
+
+	floors map[uint64]uint64 // acknowledged serials of each session, by its id
+	calls  map[[2]uint64]*op // by session and serial
+
+	ops  []*op // by id-1
+	adds []*op
+	told raft.Index // the highest index in any answer
+}
+
+type appliedEntry struct {
+	term   raft.Term
+	sum    uint64
+	digest [16]byte
+	by     *member
+}
+
+// modelState is what the two objects hold behind an index.
+type modelState struct{ counter, ledger int64 }
+
+func (h *history) init(w *world) {
+	*h = history{w: w, leaders: map[raft.Term]*member{}, entries: map[raft.Index]appliedEntry{}, states: make([]modelState, 1),
+		effects: map[uint64]raft.Index{}, floors: map[uint64]uint64{}, calls: map[[2]uint64]*op{}}
+}
+
+// top is the last index that anybody has applied.
+func (h *history) top() raft.Index { return raft.Index(len(h.states) - 1) }
+
+// begin gives a request its id.
+func (h *history) begin(o *op) {
+	h.ops = append(h.ops, o)
+	o.id, o.floor = uint64(len(h.ops)), h.told
+	if o.session != 0 && o.first == nil {
+		h.calls[[2]uint64{o.session, o.serial}] = o
+	}
+	if o.kind == opAdd && o.first == nil {
+		h.adds = append(h.adds, o)
+	}
+}
+
+// anyAdd draws an earlier ledger:add, or makes one up.
+func (h *history) anyAdd() *op {
+	if len(h.adds) == 0 {
+		return &op{id: math.MaxUint32}
+	}
+	return h.adds[h.w.rng.IntN(len(h.adds))]
+}
+
+// applied takes note that a member applied an entry, and of its state after it.
+func (h *history) applied(m *member, e raft.Entry, s replica.Applied) {
+	if s.Index != e.Index {
+		h.w.fail("%v is at index %d after the entry %d", m, s.Index, e.Index)
+	}
+	sum := fnv.New64a()
+	sum.Write(e.Data)
+	got := appliedEntry{e.Term, sum.Sum64() ^ uint64(e.Span)<<32 ^ uint64(e.Kind), s.Digest, m}
+	want, known := h.entries[e.Index]
+	switch {
+	case !known && e.First() != h.top()+1:
+		h.w.fail("%v applied entry %d-%d/%d, the history ends at %d", m, e.First(), e.Index, e.Term, h.top())
+	case !known:
+		h.entries[e.Index] = got
+		h.topTerm = m.replica.Term()
+		h.extend(e)
+	case want.term != got.term || want.sum != got.sum:
+		h.w.fail("%v applied entry %d/%d, %v another one: %d/%d", m, e.Index, e.Term, want.by, e.Index, want.term)
+	case want.digest != got.digest:
+		h.w.fail("%v has digest %x at index %d, %v had %x", m, got.digest, e.Index, want.by, want.digest)
+	}
+}
+
+// extend runs the model over an entry that nobody has applied before.
+func (h *history) extend(e raft.Entry) {
+	if e.Kind != raft.EntryBatch {
+		h.states = append(h.states, h.states[h.top()])
+		return
+	}
+	d := codec.NewDecoder(e.Data)
+	head, err := command.DecodeBatchHead(&d)
+	if err != nil || head.Count != int(e.Span) {
+		h.w.fail("entry %d has a batch of %d commands for %d indexes: %v", e.Index, head.Count, e.Span, err)
+	}
+	for range head.Count {
+		payload, err := d.Bytes()
+		if err != nil {
+			h.w.fail("entry %d: %v", e.Index, err)
+		}
+		state := h.states[h.top()]
+		cmd := codec.NewDecoder(payload)
+		c, err := command.DecodeHead(&cmd)
+		if err != nil {
+			h.w.fail("entry %d: %v", e.Index, err)
+		}
+		o := h.caller(c)
+		if o == nil {
+			h.states = append(h.states, state)
+			continue
+		}
+		switch {
+		case c.Kind == command.Call && o.kind == opInc:
+			state.counter++
+		case c.Kind == command.Call && o.kind == opAdd:
+			state.ledger++
+		case c.Kind == command.Deploy && h.deployedAt == 0:
+			h.deployedAt = h.top() + 1
+		case c.Kind != command.Deploy:
+			h.w.fail("entry %d has an unknown command of kind %d", e.Index, c.Kind)
+		}
+		h.states = append(h.states, state)
+		h.happens(o)
+	}
+}
+
+// caller is whose command takes effect at the next index, nil if it is none of a
+// client's, or a further try of what has happened or was given up.
+func (h *history) caller(c command.Head) *op {
+	switch {
+	case c.Kind == command.Open:
+		h.floors[uint64(h.top())+1] = 0
+		h.w.stats.sessions++
+		return nil
+	case !c.In:
+		return h.ops[c.Serial-1]
+	}
+	floor, ok := h.floors[c.Session]
+	if !ok {
+		h.w.fail("a call of session %d, which was never opened", c.Session)
+	}
+	o := h.calls[[2]uint64{c.Session, c.Serial}]
+	floor = max(floor, c.Acked)
+	h.floors[c.Session] = floor
+	if _, happened := h.effects[o.id]; happened || c.Serial <= floor {
+		h.w.stats.repeats++
+		return nil
+	}
+	return o
+}
+
+// happens says that a request took effect at the top.
+func (h *history) happens(o *op) {
+	if at, twice := h.effects[o.id]; twice {
+		h.w.fail("%v took effect at index %d and again at %d", o, at, h.top())
+	}
+	if o.fate == never {
+		h.w.fail("%v took effect at index %d after its client was told that nothing happened", o, h.top())
+	}
+	h.effects[o.id] = h.top()
+	h.w.stats.effects++
+}
+
+// restored checks a machine that comes from a snapshot.
+func (h *history) restored(m *member, machine *luafsm.Machine) {
+	want, ok := h.entries[machine.Index()]
+	if !ok {
+		h.w.fail("%v has a snapshot at %d, where no entry ends", m, machine.Index())
+	}
+	if got := [16]byte(machine.Digest()); got != want.digest {
+		h.w.fail("%v restored digest %x from the snapshot at %d, %v had %x", m, got, machine.Index(), want.by, want.digest)
+	}
+}
+
+// answered checks an answer and says what the client then knows.
+func (h *history) answered(o *op, res command.Result) fate {
+	s := &h.w.stats
+	switch res.Code {
+	case command.CodeOK:
+		h.ok(o, res)
+		return happened
+	case command.CodeNoLeader:
+		s.noLeader++
+		return never
+	case command.CodeOverloaded:
+		s.overloaded++
+		return never
+	case command.CodeClosed:
+		return never
+	case command.CodeTimeout:
+		s.timeouts++
+		return unknown
+	case command.CodeNotFound:
+		if o.stale && raft.Index(res.Index) < h.deployedAt {
+			return happened // read from a time before the scripts
+		}
+	case command.CodeBadArgument:
+		if o.session != 0 && o.serial <= h.floors[o.session] {
+			return unknown // a try that came after the call was settled
+		}
+		if o.kind == opTransfer || o.kind == opPromote {
+			return never // to itself, or to a learner; of one that is no learner any more
+		}
+	}
+	h.w.fail("%v is answered by %v with %v: %s\n%s", o, o.to, res.Code, res.Message, res.Traceback)
+	return unknown
+}
+
+// ok checks an answer that says that it happened.
+func (h *history) ok(o *op, res command.Result) {
+	w, index := h.w, raft.Index(res.Index)
+	if o.kind == opTransfer {
+		w.stats.transfers++
+		return
+	}
+	if index > h.top() {
+		w.fail("%v has index %d, nobody has applied more than %d", o, index, h.top())
+	}
+	state := h.states[index]
+	var want []int64
+	switch o.kind {
+	case opInc:
+		want = []int64{state.counter}
+		w.stats.acknowledged++
+	case opAdd:
+		want = []int64{state.ledger, 1}
+		w.stats.acknowledged++
+	case opCounter:
+		want = []int64{state.counter}
+	case opLedger:
+		want = []int64{state.ledger}
+	case opCount:
+		want = []int64{0}
+		if at, ok := h.effects[o.about.id]; ok && at <= index {
+			want[0] = 1
+		}
+	case opDeploy:
+		h.deployed = true
+	case opSnapshot:
+		return // of any index
+	case opPromote:
+		w.stats.promotions++
+	case opOpen:
+		if _, ok := h.floors[uint64(index)]; !ok || index <= o.floor {
+			w.fail("%v is answered with index %d, where none was opened or before it began", o, index)
+		}
+	}
+	if o.kind.writes() || o.kind == opDeploy {
+		if at, ok := h.effects[o.call().id]; !ok || at != index {
+			w.fail("%v is answered with index %d, it took effect at %d", o, index, at)
+		}
+		if floor := o.call().floor; index <= floor {
+			w.fail("%v took effect at %d, but index %d was known before it began", o, index, floor)
+		}
+	}
+	if o.kind.writes() || o.kind.reads() {
+		h.values(o, res, want)
+	}
+	if o.kind.reads() && o.stale {
+		w.stats.staleReads++
+		return
+	}
+	if o.kind.reads() {
+		w.stats.reads++
+		if index < o.floor {
+			w.fail("%v at %v read index %d, but index %d was known before it began", o, o.to, index, o.floor)
+		}
+	}
+	h.told = max(h.told, index)
+}
+
+// values checks the values of an answer.
+func (h *history) values(o *op, res command.Result, want []int64) {
+	b := codec.AppendArrayLen(nil, len(want))
+	for _, v := range want {
+		b = codec.AppendInt(b, v)
+	}
+	if !bytes.Equal(b, res.Values) {
+		h.w.fail("%v of %v at index %d is answered with values %x, want %v", o, o.to, res.Index, res.Values, want)
+	}
+}
+
+// ended looks at a request that its client has done with.
+func (h *history) ended(o *op) {
+	if at, ok := h.effects[o.id]; ok && o.fate == never {
+		h.w.fail("%v took effect at index %d, but its client is told that nothing happened", o, at)
+	}
+}
+
+// check holds after every event of a member.
+func (h *history) check(m *member) {
+	if m.replica == nil {
+		return
+	}
+	w := h.w
+	st := m.replica.Status()
+	if st.Commit < m.commit {
+		w.fail("%v's commit fell from %d to %d", m, m.commit, st.Commit)
+	}
+	if st.Term < m.term {
+		w.fail("%v's term fell from %d to %d", m, m.term, st.Term)
+	}
+	m.trustedAgain(st.Untrusted)
+	c := m.replica.Consistency()
+	if c.Diverged || c.Undecided || c.Count > 0 {
+		w.fail("%v takes a state for wrong: %+v", m, c)
+	}
+	if c.Agreed > m.agreed {
+		m.agreed = c.Agreed
+		w.stats.compared++
+	}
+	was, wasTerm := m.state, m.term
+	m.commit, m.state, m.term = st.Commit, st.State, st.Term
+	if was != st.State {
+		w.log("%v is %v in term %d", m, st.State, st.Term)
+	}
+	if st.State != raft.Leader || was == raft.Leader && wasTerm == st.Term {
+		return
+	}
+	if other := h.leaders[st.Term]; other != nil {
+		w.fail("%v and %v both lead term %d", m, other, st.Term)
+	}
+	h.leaders[st.Term] = m
+	w.stats.elections++
+	if st.Term > h.topTerm && st.LastIndex < h.top() {
+		w.fail("%v leads term %d with a log up to %d, but %d was committed in term %d or before", m, st.Term, st.LastIndex, h.top(), h.topTerm)
+	}
+}
+
+// finish is the last look, when the members agree.
+func (h *history) finish() {
+	for _, o := range h.ops {
+		at, took := h.effects[o.call().id]
+		switch {
+		case o.fate == happened && o.kind.writes() && !took:
+			h.w.fail("%v was acknowledged and did not happen", o)
+		case o.fate == never && took:
+			h.w.fail("%v took effect at index %d, its client was told that nothing happened", o, at)
+		case o.took && o.answers == 0 && o.to.up && o.to.life == o.life:
+			h.w.fail("%v was never answered by %v, which has been up all the time", o, o.to)
+		}
+	}
+}

@@ -1,0 +1,597 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/syncsh/syncsh/internal/replica"
+	"github.com/syncsh/syncsh/internal/wire"
+	"github.com/syncsh/syncsh/luafsm"
+	"github.com/syncsh/syncsh/persist"
+	"github.com/syncsh/syncsh/raft"
+)
+
+// As in internal/node.
+const (
+	tickInterval   = 20 * millisecond
+	heartbeatTicks = 5
+	electionTicks  = 30
+	joinTicks      = 25
+	flushTicks     = 50
+)
+
+const (
+	dataDir = "/data"
+	// wallStart is what the clocks show at the start, in ms since 1970.
+	wallStart = 1_800_000_000_000
+	// clusterID is the cluster of all worlds.
+	clusterID = "00112233445566778899aabbccddeeff"
+)
+
+// member is one replica with its disk, clock and driver. What is in life goes
+// with the process.
+type member struct {
+	w       *world
+	id      raft.ID
+	name    string
+	founder bool
+	disk    *disk
+
+	skew, drift float64 // of the clock: ms, and how much faster it runs
+
+	up   bool
+	life int // counts starts
+	// lossy: the log may lack what was acknowledged. A node leaves word of that in
+	// its directory (node.trust.go).
+	lossy bool
+	running
+}
+
+// running is what a process has in memory.
+type running struct {
+	dir     *persist.Dir
+	store   *replica.Store
+	replica *replica.Replica
+	applier *replica.Applier
+	querier *luafsm.Querier
+
+	in       inputs
+	awake    bool // a run of the loop is due
+	saving   bool // the loop waits for the disk
+	midSave  *raft.Save
+	pausedTo int64 // the process stands still until then
+	ticks    int
+
+	works    []replica.Work
+	applying bool
+
+	votedIn raft.Term // the last term with a vote that was given to the disk
+
+	commit raft.Index // as last seen by history.check
+	agreed raft.Index
+	state  raft.State
+	term   raft.Term
+}
+
+// inputs is what the loop drains at once, as internal/node's.
+type inputs struct {
+	requests []request
+	peers    []wire.PeerMessage
+	lost     []raft.ID
+	done     []replica.Done
+	dumped   []dumped
+	tick     bool
+}
+
+type request struct {
+	from replica.Replier
+	req  wire.Request
+}
+
+type dumped struct {
+	meta raft.SnapshotMeta
+	err  error
+}
+
+func (in *inputs) empty() bool {
+	return len(in.requests)+len(in.peers)+len(in.lost)+len(in.done)+len(in.dumped) == 0 && !in.tick
+}
+
+func (m *member) String() string { return m.name }
+
+func (w *world) makeMembers() {
+	for i := range w.profile.voters + w.profile.joiners {
+		m := &member{w: w, id: raft.ID(i + 1), name: fmt.Sprintf("n%d", i+1), founder: i < w.profile.voters,
+			disk:  &disk{MemFS: persist.NewMemFS()},
+			skew:  float64(w.between(-5000, 5000)),
+			drift: (2*w.rng.Float64() - 1) * w.profile.drift,
+		}
+		w.members = append(w.members, m)
+	}
+}
+
+// wall is what the member's clock shows, in ms.
+func (m *member) wall() int64 {
+	return wallStart + int64(m.skew+float64(m.w.now)/float64(millisecond)*(1+m.drift))
+}
+
+// start boots the process; a disk that fails makes it try again later.
+func (m *member) start() {
+	if m.up {
+		return
+	}
+	w := m.w
+	m.disk.powerBack()
+	m.life++
+	m.running = running{}
+	m.up = true
+	err := m.boot()
+	switch {
+	case m.disk.dead:
+		w.stats.crashedAtBoot++
+		m.powerFailure("while it started")
+	case errors.Is(err, errDisk):
+		m.stop(err)
+	case err != nil:
+		w.fail("%v does not start: %v", m, err)
+	default:
+		m.tickLater()
+		m.wake()
+	}
+}
+
+// boot does what node.openDir, node.findCluster and node.startReplica do.
+func (m *member) boot() error {
+	w := m.w
+	if w.chance(0.05) && m.mayLosePower() {
+		m.disk.powerGoesAfter(w.rng.IntN(40))
+	}
+	dir, err := persist.Open(dataDir, persist.Options{FS: m.disk, Sync: true, SegmentBytes: w.profile.segment})
+	if err != nil {
+		return err
+	}
+	m.dir = dir
+	if dir.Identity().NodeID == 0 {
+		if err := dir.SetIdentity(persist.Identity{NodeID: m.id, Name: m.name}); err != nil {
+			return err
+		}
+	}
+	rec, err := dir.Load()
+	if err != nil {
+		return err
+	}
+	if rec.Torn != nil {
+		w.stats.tornTails++
+		w.log("%v: %v", m, rec.Torn)
+	}
+	for _, note := range rec.Notes {
+		w.log("%v: %s", m, note)
+	}
+	if dir.Identity().Cluster == "" {
+		if m.founder && rec.Snapshot == nil && len(rec.Entries) == 0 {
+			if err := m.found(rec); err != nil {
+				return err
+			}
+		}
+		if err := dir.SetIdentity(persist.Identity{NodeID: m.id, Name: m.name, Cluster: clusterID}); err != nil {
+			return err
+		}
+	}
+	m.store = replica.NewStore(dir, replica.Fsync, luafsm.Options{})
+	if w.profile.async {
+		m.store = replica.NewStore(dir, replica.Async, luafsm.Options{})
+	}
+	return m.startReplica(rec)
+}
+
+// found writes the first entry of the log, equal at every founder.
+func (m *member) found(rec *persist.Recovered) error {
+	var config raft.Configuration
+	for _, f := range m.w.members {
+		if f.founder {
+			config.Members = append(config.Members, raft.Member{ID: f.id, Role: raft.Voter, Name: f.name, Addr: f.name})
+		}
+	}
+	e := raft.Bootstrap(config)
+	rec.HardState = raft.HardState{Term: e.Term, Commit: e.Index}
+	rec.Entries = []raft.Entry{e}
+	if err := m.dir.Append(raft.Save{HardState: &rec.HardState, Entries: rec.Entries}); err != nil {
+		return err
+	}
+	return m.dir.Sync()
+}
+
+func (m *member) startReplica(rec *persist.Recovered) error {
+	w := m.w
+	init := raft.Initial{HardState: rec.HardState, Entries: rec.Entries, Untrusted: m.lossy}
+	if m.lossy {
+		w.stats.distrusted++
+	}
+	machine := luafsm.New(luafsm.Options{})
+	if s := rec.Snapshot; s != nil {
+		var err error
+		if machine, err = m.store.Restore(*s); err != nil {
+			return fmt.Errorf("snapshot at index %d: %w", s.Index, err)
+		}
+		w.history.restored(m, machine)
+		init.Snapshot, init.Applied = *s, s.Index
+	}
+	m.applier = replica.NewApplier(machine, hands{m})
+	m.querier = luafsm.NewQuerier()
+	config := w.profile.raft
+	config.ID, config.Seed = m.id, w.rng.Uint64()
+	r, err := replica.New(replica.Config{
+		Self: raft.Member{ID: m.id, Role: raft.Voter, Name: m.name, Addr: m.name},
+		Raft: config, Seed: w.rng.Uint64(),
+		SnapshotEntries: w.profile.snapshots, SnapshotIntervalMs: w.profile.snapshotsMs,
+	}, init, m.applier.State(), m.wall())
+	if err != nil {
+		return err
+	}
+	m.replica = r
+	w.log("%v starts: term %d, vote %d, snapshot %d, %d entries, commit %d, untrusted %v", m, rec.HardState.Term, rec.HardState.Vote,
+		init.Snapshot.Index, len(init.Entries), rec.HardState.Commit, m.lossy)
+	return nil
+}
+
+// after makes something happen later if the process still runs then.
+func (m *member) after(delay int64, run func()) {
+	life := m.life
+	m.w.after(delay, func() {
+		if !m.up || m.life != life {
+			return
+		}
+		if wait := m.pausedTo - m.w.now; wait > 0 {
+			m.after(wait, run)
+			return
+		}
+		run()
+		m.settle()
+	})
+}
+
+// settle ends what an event began: the power may have gone in it.
+func (m *member) settle() {
+	if m.up && m.disk.dead {
+		m.w.stats.crashedAtDisk++
+		m.powerFailure("in the middle of a disk operation")
+	}
+	if m.up {
+		m.w.history.check(m)
+	}
+}
+
+// tickLater keeps the ticks coming. A loop that is busy gets one for all that
+// it missed, as from a time.Ticker.
+func (m *member) tickLater() {
+	m.after(int64(float64(tickInterval)/(1+m.drift)), func() {
+		m.in.tick = true
+		m.wake()
+		m.tickLater()
+	})
+}
+
+// wake makes the loop run soon, unless it waits for the disk.
+func (m *member) wake() {
+	if m.awake || m.saving || !m.up {
+		return
+	}
+	m.awake = true
+	m.after(m.w.between(0, 100*microsecond), m.loop)
+}
+
+// loop is one turn of node.loop.
+func (m *member) loop() {
+	m.awake = false
+	if m.saving || m.in.empty() && !m.replica.HasOutput() {
+		return
+	}
+	in := m.in
+	m.in = inputs{}
+	m.feed(&in)
+	m.carryOut()
+}
+
+// feed is node.feed.
+func (m *member) feed(in *inputs) {
+	r, w := m.replica, m.w
+	r.SetTime(m.wall())
+	for _, d := range in.done {
+		r.Done(d)
+	}
+	for _, d := range in.dumped {
+		r.Dumped(d.meta, d.err)
+	}
+	for _, msg := range in.peers {
+		var back replica.Replier
+		if msg.Forward != nil {
+			back = forwardReplier{m, msg.From}
+		}
+		if err := r.Step(msg, back); err != nil {
+			w.fail("%v refuses a message of %016x: %v", m, uint64(msg.From), err)
+		}
+	}
+	for _, id := range in.lost {
+		r.LostPeer(id)
+	}
+	for _, q := range in.requests {
+		r.Submit(q.from, q.req)
+	}
+	if in.tick {
+		r.Tick(m.wall())
+		if m.ticks++; m.ticks%joinTicks == 0 {
+			m.askToJoin()
+		}
+		if m.ticks%flushTicks == 0 {
+			if err := m.store.Sync(); err != nil {
+				m.stop(err)
+			}
+		}
+	}
+}
+
+// carryOut is node.carryOut. Where that waits for the disk, this comes back
+// when the write has been done.
+func (m *member) carryOut() {
+	for m.up && m.replica.HasOutput() {
+		out := m.replica.Output()
+		m.observe(&out)
+		if err := m.store.Receive(out.Chunks, out.DropSnapshot); err != nil {
+			m.w.log("%v: part of a snapshot not stored: %v", m, err)
+		}
+		if m.disk.dead {
+			return
+		}
+		m.works = append(m.works, out.Work...)
+		m.applyLater()
+		gated := m.sendMessages(out.Messages)
+		for i := range out.Peer {
+			m.w.net.send(m, out.Peer[i].To, out.Peer[i].Msg)
+		}
+		for i := range out.Replies {
+			out.Replies[i].Ticket.To.Reply(out.Replies[i].Ticket.ID, out.Replies[i].Result)
+		}
+		if !out.Save.Empty() {
+			m.saving, m.midSave = true, &out.Save
+			wait := m.w.saveTime()
+			m.after(wait, func() { m.saved(&out, gated) })
+			m.maybeCrashWithin(wait)
+			return
+		}
+		m.finish(&out, gated)
+	}
+	if !m.in.empty() {
+		m.wake()
+	}
+}
+
+// maybeCrashWithin lets the power go before a write is reported done. Votes are
+// rare among the writes, and so meet this more often.
+func (m *member) maybeCrashWithin(wait int64) {
+	p := m.w.profile.saveCrash
+	if hs := m.midSave.HardState; hs != nil && hs.Vote != 0 && hs.Term != m.votedIn {
+		m.votedIn = hs.Term
+		p *= 20
+	}
+	if m.w.chance(p) && m.mayLosePower() {
+		m.after(m.w.between(0, wait), func() { m.powerFailure("while it wrote") })
+	}
+}
+
+// saved goes on where carryOut began to wait for the disk.
+func (m *member) saved(out *replica.Output, gated []raft.Message) {
+	m.saving, m.midSave = false, nil
+	if err := m.store.Save(out.Save); err != nil {
+		m.stop(err)
+		return
+	}
+	m.replica.Saved(out.Save.LSN)
+	m.finish(out, gated)
+	m.carryOut()
+}
+
+// finish carries out what comes after the Save.
+func (m *member) finish(out *replica.Output, gated []raft.Message) {
+	m.sendMessages(gated)
+	if out.Compacted != 0 {
+		if err := m.store.Compact(out.Compacted); err != nil {
+			m.stop(err)
+		}
+	}
+}
+
+// saveTime draws how long a write with its sync takes.
+func (w *world) saveTime() int64 {
+	if w.chance(w.profile.stall) {
+		w.stats.stalls++
+		return w.between(w.profile.saveMax, 30*w.profile.saveMax)
+	}
+	return w.between(50*microsecond, w.profile.saveMax)
+}
+
+// sendMessages sends what may leave and returns the rest, as node's does.
+func (m *member) sendMessages(messages []raft.Message) (gated []raft.Message) {
+	for i := range messages {
+		msg := messages[i]
+		if msg.After > m.store.Durable() {
+			gated = append(gated, msg)
+			continue
+		}
+		if msg.Kind == raft.MsgSnapshot {
+			m.sendChunk(msg)
+			continue
+		}
+		m.w.net.send(m, msg.To, wire.PeerMessage{Raft: &msg})
+	}
+	return gated
+}
+
+// sendChunk reads a part of a snapshot beside the loop.
+func (m *member) sendChunk(msg raft.Message) {
+	chunk := *msg.Snapshot
+	m.after(m.w.between(0, 2*millisecond), func() {
+		if err := m.store.Fill(&chunk); err != nil {
+			m.w.log("%v can't read a snapshot for %016x: %v", m, uint64(msg.To), err)
+			return
+		}
+		msg.Snapshot = &chunk
+		m.w.stats.chunks++
+		m.w.net.send(m, msg.To, wire.PeerMessage{Raft: &msg})
+	})
+}
+
+// askToJoin is node.askToJoin; every other member is known from gossip.
+func (m *member) askToJoin() {
+	if !m.replica.WantsToJoin() {
+		return
+	}
+	me := raft.Member{ID: m.id, Role: raft.Learner, Name: m.name, Addr: m.name}
+	for _, other := range m.w.members {
+		if other != m {
+			m.w.net.send(m, other.id, wire.PeerMessage{Join: &me})
+		}
+	}
+}
+
+// observe counts and tells what an output has.
+func (m *member) observe(out *replica.Output) {
+	s, w := &m.w.stats, m.w
+	if out.Save.Truncate {
+		s.truncations++
+		w.log("%v truncates its log to %d", m, out.Save.TruncateTo)
+	}
+	if out.Save.Reset != nil {
+		s.resets++
+		w.log("%v begins its log anew behind the snapshot at %d", m, out.Save.Reset.Index)
+	}
+	if hs := out.Save.HardState; hs != nil && (hs.Term != m.term || hs.Vote != 0) {
+		w.log("%v saves term %d, vote %d", m, hs.Term, hs.Vote)
+	}
+	if out.Compacted != 0 {
+		s.compactions++
+	}
+	if out.DropSnapshot {
+		s.droppedTransfers++
+	}
+	for _, note := range out.Notes {
+		w.log("%v notes: %s", m, note)
+	}
+}
+
+// stop ends the process because of an error that it must not survive. What it
+// wrote stays with the operating system.
+func (m *member) stop(err error) {
+	if !m.up || m.disk.dead {
+		return // settle sees to it
+	}
+	m.w.stats.stoppedByDisk++
+	m.w.log("%v stops: %v", m, err)
+	m.disk.Kill()
+	m.down()
+}
+
+// kill ends the process; what it wrote stays with the operating system.
+func (m *member) kill() {
+	if !m.up {
+		return
+	}
+	m.writeUnsynced()
+	m.w.stats.kills++
+	m.w.log("%v is killed", m)
+	m.disk.Kill()
+	m.down()
+}
+
+// mayLosePower tells whether a member can lose power without the loss of what
+// was acknowledged. With durability async that holds as long as all others have
+// what they acknowledged, and not for a member that is alone.
+func (m *member) mayLosePower() bool {
+	w := m.w
+	if !w.profile.async {
+		return true
+	}
+	if w.profile.voters < 3 || w.atRisk != nil && w.atRisk != m {
+		return false
+	}
+	w.atRisk = m
+	return true
+}
+
+// trustedAgain is looked at after every event.
+func (m *member) trustedAgain(untrusted bool) {
+	if m.lossy && !untrusted {
+		m.w.log("%v is trusted again", m)
+		m.w.stats.trustedAgain++
+		m.lossy = false
+	}
+	if w := m.w; w.atRisk == m && !m.lossy && !m.disk.arm && !m.saving {
+		w.atRisk = nil
+	}
+}
+
+// powerFailure ends the machine; what was not synced may be gone.
+func (m *member) powerFailure(when string) {
+	if !m.up || !m.mayLosePower() {
+		return
+	}
+	m.lossy = m.w.profile.async
+	if !m.disk.dead {
+		m.writeUnsynced()
+	}
+	m.w.stats.powerFailures++
+	m.w.log("%v loses power %s", m, when)
+	m.disk.Crash(int64(m.w.rng.Uint64() >> 1))
+	m.down()
+}
+
+// writeUnsynced lets a write that was under way have come any part of its way:
+// not begun, handed to the operating system, or all of it.
+func (m *member) writeUnsynced() {
+	if m.midSave == nil {
+		return
+	}
+	m.w.stats.crashedInSave++
+	var err error
+	switch m.w.rng.IntN(3) {
+	case 0:
+	case 1:
+		if err = m.dir.Append(*m.midSave); err == nil {
+			err = m.dir.Flush()
+		}
+	default:
+		err = m.store.Save(*m.midSave)
+	}
+	if err != nil {
+		m.w.log("%v: the last write failed: %v", m, err)
+	}
+}
+
+// down forgets the process and has it start again. Its peers may notice.
+func (m *member) down() {
+	w := m.w
+	m.up = false
+	m.running = running{}
+	m.disk.powerBack()
+	for _, other := range w.members {
+		if other != m && w.rng.IntN(4) != 0 {
+			other.losePeerLater(m.id)
+		}
+	}
+	w.clientsLose(m)
+	wait := w.between(10*millisecond, 500*millisecond)
+	if w.chance(0.2) {
+		wait = w.between(500*millisecond, 8*second)
+	}
+	w.after(wait, m.start)
+}
+
+// losePeerLater breaks the connection to a peer.
+func (m *member) losePeerLater(id raft.ID) {
+	if !m.up {
+		return
+	}
+	m.after(m.w.between(0, 5*millisecond), func() {
+		m.in.lost = append(m.in.lost, id)
+		m.wake()
+	})
+}
