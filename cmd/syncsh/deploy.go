@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncsh/syncsh/client"
+	"github.com/syncsh/syncsh/internal/shell"
+)
+
+func newDeploy() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "deploy FILE...",
+		Short: "Deploy scripts to the cluster",
+		Long: `Checks the scripts, runs them against a copy of the present state on the leader,
+and only then deploys all of them in one log entry. A deploy that fails changes
+nothing. Objects of other scripts stay as they are.`,
+		Example: `  syncsh deploy scripts/counter.lua
+  syncsh deploy -c 127.0.0.1:7401 *.lua`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	f := addClientFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, files []string) error {
+		given, err := shell.ReadScripts(files)
+		if err != nil {
+			return err
+		}
+		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
+			report, err := shell.Deploy(ctx, c, given)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(map[string]any{"deployed": shell.ScriptNames(given), "report": report})
+			}
+			for _, line := range report {
+				fmt.Println(line)
+			}
+			fmt.Println("deployed " + strings.Join(shell.ScriptNames(given), ", "))
+			return nil
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncsh/syncsh/internal/shell"
+	"github.com/syncsh/syncsh/scripts"
+)
+
+// devNodesMax bounds the nodes of one process.
+const devNodesMax = 9
+
+func newDev() *cobra.Command {
+	var nodes int
+	cmd := &cobra.Command{
+		Use:   "dev [FILE...]",
+		Short: "Run a whole cluster in this process, with a REPL on it",
+		Long: `Runs real nodes on loopback ports of the system's choice, with a REPL on them:
+.kill n2, .restart n2, .partition n1, .heal, .status. Their data is deleted at
+the end.`,
+		Example: `  syncsh dev
+  syncsh dev --nodes 5 counter.lua`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if nodes < 1 || nodes > devNodesMax {
+				return &shell.UsageError{Text: fmt.Sprintf("--nodes %d: 1 to %d are possible", nodes, devNodesMax)}
+			}
+			given, err := shell.ReadScripts(files)
+			if err != nil {
+				return err
+			}
+			var d *shell.Dev
+			err = shell.Interruptible(cmd.Context(), func(ctx context.Context) (err error) {
+				d, err = shell.StartDev(ctx, nodes, version)
+				return err
+			})
+			if err != nil {
+				return startError(err)
+			}
+			defer d.Close()
+			report, err := shell.DeployMissing(cmd.Context(), d.Client, given, scripts.All())
+			if err != nil {
+				return err
+			}
+			return shell.RunREPL(cmd.Context(), shell.REPLConfig{
+				Node: d.Client, Extra: d.Commands(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+				Banner: banner(fmt.Sprintf("%d nodes in this process", nodes), given, report),
+			})
+		},
+	}
+	cmd.Flags().IntVar(&nodes, "nodes", 3, "how many")
+	return cmd
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/syncsh/syncsh/client"
+	"github.com/syncsh/syncsh/internal/node"
+	"github.com/syncsh/syncsh/internal/shell"
+	"github.com/syncsh/syncsh/luafsm"
+	"github.com/syncsh/syncsh/persist"
+)
+
+// clientFlags are those of all commands that talk to a cluster.
+type clientFlags struct {
+	connect []string
+	timeout time.Duration
+	stale   bool
+	json    bool
+}
+
+func addClientFlags(cmd *cobra.Command) *clientFlags {
+	f := &clientFlags{}
+	fs := cmd.Flags()
+	fs.StringSliceVarP(&f.connect, "connect", "c", []string{"127.0.0.1:7400"}, "addresses of nodes (SYNCSH_CONNECT)")
+	fs.DurationVar(&f.timeout, "timeout", client.DefaultTimeout, "for each call (SYNCSH_TIMEOUT)")
+	fs.BoolVar(&f.stale, "stale", false, "read at the asked node, without a round to the leader")
+	fs.BoolVar(&f.json, "json", false, "print JSON")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnv(cmd.Flags(), "connect", "timeout") }
+	return f
+}
+
+// dial connects to the cluster that the flags name.
+func (f *clientFlags) dial(ctx context.Context) (*client.Client, error) {
+	if f.timeout <= 0 {
+		return nil, errTimeoutFlag
+	}
+	addrs, err := nodeAddrs(f.connect)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	mode := client.Linearizable
+	if f.stale {
+		mode = client.Stale
+	}
+	cfg := client.Config{Addrs: addrs, Timeout: f.timeout, Mode: mode, Name: "syncsh"}
+	for began := time.Now(); ; {
+		c, err := client.Dial(ctx, cfg)
+		if err == nil || client.CodeOf(err) != client.CodeNoLeader || time.Since(began) > dialPatience {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(dialPause):
+		}
+	}
+}
+
+// A node that was started in the line before needs a moment until it listens.
+const (
+	dialPatience = time.Second
+	dialPause    = 50 * time.Millisecond
+)
+
+var errTimeoutFlag = &shell.UsageError{Text: "--timeout must be positive"}
+
+// nodeAddrs checks what --connect names.
+func nodeAddrs(connect []string) ([]string, error) {
+	var addrs []string
+	for _, a := range connect {
+		if a = strings.TrimSpace(a); a == "" {
+			continue
+		}
+		if err := checkHostPort(a); err != nil {
+			return nil, &shell.UsageError{Text: fmt.Sprintf("--connect %s: %v", a, err)}
+		}
+		addrs = append(addrs, a)
+	}
+	if len(addrs) == 0 {
+		return nil, &shell.UsageError{Text: "--connect names no address"}
+	}
+	return addrs, nil
+}
+
+// checkHostPort tells whether an address can be one of a node, before the
+// network is asked: a host that does not answer is another error.
+func checkHostPort(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return errors.New("want host:port, such as 127.0.0.1:7400")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("port '%s': want a number from 1 to 65535", port)
+	}
+	return nil
+}
+
+// with connects, runs f, and disconnects.
+func (f *clientFlags) with(cmd *cobra.Command, run func(ctx context.Context, c *client.Client) error) error {
+	return shell.Interruptible(cmd.Context(), func(ctx context.Context) error {
+		c, err := f.dial(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Close() //nolint:errcheck // always nil
+		return run(ctx, c)
+	})
+}
+
+// session is a Lua session of a command that is no REPL.
+func (f *clientFlags) session(c *client.Client) *shell.Session {
+	return shell.New(shell.Config{Cluster: c, Timeout: f.timeout, Stale: f.stale, JSON: f.json, Out: os.Stdout, Err: os.Stderr})
+}
+
+// fromEnv sets flags that were not given from SYNCSH_NAME; without names all.
+func fromEnv(fs *pflag.FlagSet, names ...string) error {
+	var err error
+	set := func(f *pflag.Flag) {
+		env := "SYNCSH_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value := os.Getenv(env)
+		if value == "" || f.Changed || f.Name == "help" || err != nil {
+			return
+		}
+		if serr := fs.Set(f.Name, value); serr != nil {
+			err = &shell.UsageError{Text: fmt.Sprintf("%s: %v", env, serr)}
+		}
+	}
+	if len(names) == 0 {
+		fs.VisitAll(set)
+	}
+	for _, name := range names {
+		set(fs.Lookup(name))
+	}
+	return err
+}
+
+// startError makes a usage error of what a node refuses because of how it was
+// started.
+func startError(err error) error {
+	for _, usage := range []error{node.ErrConfig, persist.ErrIdentity, persist.ErrLocked, syscall.EADDRINUSE, syscall.EADDRNOTAVAIL, os.ErrPermission, syscall.ENOTDIR, syscall.EROFS} {
+		if errors.Is(err, usage) {
+			return &shell.UsageError{Text: err.Error()}
+		}
+	}
+	return err
+}
+
+// damageAdvice is what can be done about a data directory that is damaged. An
+// older copy would be worse than none: the member would have forgotten votes and
+// entries that others count on.
+const damageAdvice = "this member can't go on: start a new one with an empty directory in its place, " +
+	"or put back a copy of the directory made since it last stopped; where no other member has the data, see 'syncsh restore'"
+
+// damageError makes a usage error of damaged or unreadable data, with what to do
+// about it; other errors stay as they are.
+func damageError(err error) error {
+	switch {
+	case errors.Is(err, persist.ErrFormat):
+		return &shell.UsageError{Text: err.Error()}
+	case errors.Is(err, persist.ErrDamage), errors.Is(err, luafsm.ErrBadDump):
+		return &shell.UsageError{Text: err.Error() + "; " + damageAdvice}
+	}
+	return err
+}
+
+// lockPatience is how long a start waits for the lock of the data directory: of
+// a process that was just killed the system needs a moment to give it back.
+const lockPatience = 2 * time.Second
+
+// startUnlocked calls start until the data directory is not locked any more, and
+// says so once if it waits.
+func startUnlocked(ctx context.Context, patience time.Duration, start func() error, waits func(error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(lockInterval)
+	defer tick.Stop()
+	err := start()
+	if errors.Is(err, persist.ErrLocked) {
+		waits(err)
+	}
+	for errors.Is(err, persist.ErrLocked) {
+		select {
+		case <-tick.C:
+			err = start()
+		case <-ctx.Done():
+			return err
+		}
+	}
+	return err
+}
+
+// lockInterval is how often startUnlocked tries.
+const lockInterval = 50 * time.Millisecond
+
+// printJSON prints one JSON value on one line.
+func printJSON(v any) error {
+	e := json.NewEncoder(os.Stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncsh/syncsh/client"
+	"github.com/syncsh/syncsh/internal/shell"
+)
+
+func newMembers() *cobra.Command {
+	var watch bool
+	cmd := &cobra.Command{
+		Use:     "members",
+		Short:   "List the members as the asked node knows them",
+		Example: "  syncsh members\n  syncsh members --json",
+		Args:    cobra.NoArgs,
+	}
+	f := addClientFlags(cmd)
+	cmd.Flags().BoolVar(&watch, "watch", false, "list them again every second until Ctrl-C")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
+			return shell.Repeat(ctx, watch, func() error {
+				m, err := c.Members(ctx)
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return printJSON(m)
+				}
+				shell.WriteMembers(os.Stdout, m)
+				return nil
+			})
+		})
+	}
+	return cmd
+}

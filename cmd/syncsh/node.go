@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncsh/syncsh/internal/node"
+	"github.com/syncsh/syncsh/internal/shell"
+	"github.com/syncsh/syncsh/luafsm"
+)
+
+// nodeStopTimeout bounds how long a node that is told to stop may take.
+const nodeStopTimeout = 10 * time.Second
+
+// gossipKeyBytes is the length of the gossip key.
+const gossipKeyBytes = 32
+
+// nodeFlags are the flags that need work before they are a node.Config.
+type nodeFlags struct {
+	conf      node.Config
+	keyFile   string
+	keyGiven  bool // --key-file, or its variable, was set
+	logLevel  string
+	logFormat string
+}
+
+func newNode() *cobra.Command {
+	f := &nodeFlags{}
+	cmd := &cobra.Command{
+		Use:   "node [FILE...]",
+		Short: "Run a member of a cluster",
+		Long: `Runs a member of a cluster until SIGTERM or SIGINT, then hands leadership over,
+closes the log and exits with 0. The script files given are deployed once the
+cluster has a leader, unless they are deployed already.
+
+Each flag can also be given as SYNCSH_NAME, SYNCSH_ADDR and so on. A port in use
+or a data directory that is locked, damaged, or of another node or cluster ends
+it with exit code 2.`,
+		Example: `  syncsh node --name n1 --addr 127.0.0.1:7400 --data ./n1 --expect 3 --join 127.0.0.1:7401,127.0.0.1:7402
+  syncsh node --expect 1 scripts/counter.lua`,
+		Args:    cobra.ArbitraryArgs,
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnv(cmd.Flags()) },
+		RunE: func(cmd *cobra.Command, files []string) error {
+			f.keyGiven = cmd.Flags().Changed("key-file")
+			return f.run(cmd.Context(), files)
+		},
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.conf.Name, "name", host, "name, unique in the cluster, kept in the data directory")
+	fs.StringVar(&f.conf.Addr, "addr", "127.0.0.1:7400", "host:port to listen on, TCP and UDP")
+	fs.StringVar(&f.conf.Advertise, "advertise", "", "host:port that others use, when it differs")
+	fs.StringVar(&f.conf.Data, "data", "", "data directory (default: everything in memory)")
+	fs.StringSliceVar(&f.conf.Join, "join", nil, "addresses of any members to find the cluster through")
+	fs.IntVar(&f.conf.Expect, "expect", 0, "found a new cluster once so many nodes have found each other")
+	fs.StringVar(&f.conf.Durability, "durability", "fsync", "fsync, async or memory")
+	fs.DurationVar(&f.conf.FlushInterval, "flush-interval", 100*time.Millisecond, "how often async flushes")
+	fs.IntVar(&f.conf.SnapshotEntries, "snapshot-entries", 100_000, "dump after so many log entries")
+	fs.DurationVar(&f.conf.SnapshotInterval, "snapshot-interval", 10*time.Minute, "dump at least so often")
+	fs.BoolVar(&f.conf.Observer, "observer", false, "never vote: serve reads and forward calls")
+	fs.StringVar(&f.keyFile, "key-file", "", "file with the gossip key: 32 bytes in base64")
+	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	return cmd
+}
+
+// prepare completes the configuration from the flags.
+func (f *nodeFlags) prepare() error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return &shell.UsageError{Text: fmt.Sprintf("--log-level %s: want debug, info, warn or error", f.logLevel)}
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch f.logFormat {
+	case "text":
+		f.conf.Logger = slog.New(slog.NewTextHandler(os.Stderr, opts))
+	case "json":
+		f.conf.Logger = slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	default:
+		return &shell.UsageError{Text: fmt.Sprintf("--log-format %s: want text or json", f.logFormat)}
+	}
+	f.conf.Build = version
+	f.conf.Print = func(object, text string) { f.conf.Logger.Debug("print", "object", object, "text", text) }
+	if !f.keyGiven {
+		return nil
+	}
+	text, err := os.ReadFile(f.keyFile)
+	if err != nil {
+		return &shell.UsageError{Text: fmt.Sprintf("--key-file: %v", err)}
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		return &shell.UsageError{Text: fmt.Sprintf("--key-file %s: %v; want %d bytes in base64", f.keyFile, err, gossipKeyBytes)}
+	}
+	// An empty key would be none: gossip that anybody can read and send.
+	if len(key) != gossipKeyBytes {
+		return &shell.UsageError{Text: fmt.Sprintf("--key-file %s: a key of %d bytes, want %d bytes in base64", f.keyFile, len(key), gossipKeyBytes)}
+	}
+	f.conf.Key = key
+	return nil
+}
+
+func (f *nodeFlags) run(ctx context.Context, files []string) error {
+	if err := f.prepare(); err != nil {
+		return err
+	}
+	given, err := shell.ReadScripts(files)
+	if err != nil {
+		return err
+	}
+	if len(given) > 0 {
+		if findings := luafsm.Check(given); len(findings) > 0 {
+			return &shell.LuaError{Text: findingText(findings[0])}
+		}
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var n *node.Node
+	err = startUnlocked(ctx, lockPatience,
+		func() (err error) { n, err = node.Start(f.conf); return err },
+		func(err error) { f.conf.Logger.Info("waiting for the data directory", "why", err) })
+	if err != nil {
+		return startError(damageError(err))
+	}
+	if f.conf.Data == "" {
+		f.conf.Logger.Warn("no --data: everything is in memory and lost when this node stops")
+	}
+	if len(given) > 0 {
+		go func() {
+			report, err := shell.DeployWhenReady(ctx, n, given)
+			for _, line := range report {
+				f.conf.Logger.Info("deployed", "what", line)
+			}
+			if err != nil && ctx.Err() == nil {
+				f.conf.Logger.Error("deploy of the scripts given", "err", err)
+			}
+		}()
+	}
+	select {
+	case <-n.Done():
+		return damageError(n.Err())
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+	f.conf.Logger.Info("stopping")
+	sctx, cancel := context.WithTimeout(context.Background(), nodeStopTimeout)
+	defer cancel()
+	return n.Stop(sctx)
+}

@@ -1,0 +1,177 @@
+package shell
+
+import (
+	"context"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/syncsh/syncsh/internal/codec"
+	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/wire"
+)
+
+const (
+	// completeTimeout bounds how long Tab waits for the cluster.
+	completeTimeout = 500 * time.Millisecond
+	// completeMax bounds the candidates that Tab offers.
+	completeMax = 200
+)
+
+// lastName is the dotted name that the text before the cursor ends with.
+var lastName = regexp.MustCompile(`(?:[A-Za-z_][A-Za-z0-9_]*[.:])*[A-Za-z0-9_]*$`)
+
+// Do completes for readline: what may follow at the cursor, and how many runes
+// before it belong to the word.
+func (c *Console) Do(line []rune, pos int) ([][]rune, int) {
+	word, candidates := c.candidates(string(line[:pos]))
+	var out [][]rune
+	slices.Sort(candidates)
+	for _, cand := range slices.Compact(candidates) {
+		if strings.HasPrefix(cand, word) && cand != word && len(out) < completeMax {
+			out = append(out, []rune(cand[len(word):]))
+		}
+	}
+	return out, len([]rune(word))
+}
+
+// candidates returns the word before the cursor and what it may become.
+func (c *Console) candidates(before string) (word string, out []string) {
+	if trimmed := strings.TrimLeft(before, " "); len(c.pending) == 0 && strings.HasPrefix(trimmed, ".") {
+		return c.dotCandidates(trimmed)
+	}
+	if trimmed, ok := strings.CutPrefix(strings.TrimLeft(before, " "), "?"); ok {
+		return trimmed, objectNames(c.Session.Description())
+	}
+	name := lastName.FindString(before)
+	at := strings.LastIndexAny(name, ".:")
+	if at < 0 {
+		return name, append(c.globalNames(), luaWords...)
+	}
+	word, sep := name[at+1:], name[at]
+	path := strings.FieldsFunc(name[:at], func(r rune) bool { return r == '.' || r == ':' })
+	if len(path) == 0 {
+		return word, nil
+	}
+	o, ok := object(c.Session.Description(), path[0])
+	if !ok {
+		return word, c.tableKeys(path)
+	}
+	async := len(path) == 2 && path[1] == asyncField
+	switch {
+	case sep == ':' && (len(path) == 1 || async):
+		for _, m := range o.Methods {
+			out = append(out, m.Name+"(")
+		}
+	case sep == '.' && !async:
+		out = c.fields(path)
+		if len(path) == 1 {
+			out = append(out, asyncField)
+		}
+	}
+	return word, out
+}
+
+var luaWords = func() (out []string) {
+	for w := range luaKeywords {
+		out = append(out, w)
+	}
+	return out
+}()
+
+func (c *Console) dotCandidates(text string) (word string, out []string) {
+	name, arg, hasArg := strings.Cut(text, " ")
+	if !hasArg {
+		for _, d := range c.dots {
+			out = append(out, d.Name)
+		}
+		return text, out
+	}
+	for _, d := range c.dots {
+		switch {
+		case d.Name != name:
+		case d.Args == "on|off":
+			return arg, []string{"on", "off"}
+		case d.Args == "[OBJECT]":
+			return arg, objectNames(c.Session.Description())
+		case d.Args == "FILE":
+			files, _ := filepath.Glob(arg + "*")
+			return arg, files
+		case d.Args == "EXPR":
+			return c.candidates("return " + arg)
+		}
+	}
+	return arg, nil
+}
+
+func (c *Console) globalNames() (out []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	got := make(chan []string, 1)
+	err := c.Session.do(ctx, func(*task) error {
+		got <- c.Session.globalNames()
+		return nil
+	})
+	if err != nil {
+		return nil
+	}
+	return <-got
+}
+
+// tableKeys are the names in a global table of Lua, such as string.
+func (c *Console) tableKeys(path []string) (out []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	got := make(chan []string, 1)
+	err := c.Session.do(ctx, func(*task) error {
+		t, ok := c.Session.lua.G.Global, true
+		for _, key := range path {
+			if t, ok = t.RawGetString(key).(*lua.LTable); !ok {
+				got <- nil
+				return nil
+			}
+		}
+		got <- stringKeys(t)
+		return nil
+	})
+	if err != nil {
+		return nil
+	}
+	return <-got
+}
+
+// fields are the names at a path of an object's state.
+func (c *Console) fields(path []string) []string {
+	keys := codec.AppendArrayLen(nil, len(path)-1)
+	for _, k := range path[1:] {
+		keys = codec.AppendString(keys, k)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	r, err := c.node.Exec(ctx, wire.OpQuery, wire.Stale, command.AppendGet(nil, path[0], keys))
+	if err != nil {
+		return nil
+	}
+	v, err := first(r)
+	if err != nil {
+		return nil
+	}
+	t, ok := v.(*lua.LTable)
+	if !ok {
+		return nil
+	}
+	return stringKeys(t)
+}
+
+func stringKeys(t *lua.LTable) (out []string) {
+	t.ForEach(func(k, _ lua.LValue) {
+		if s, ok := k.(lua.LString); ok && isName(string(s)) {
+			out = append(out, string(s))
+		}
+	})
+	return out
+}

@@ -1,0 +1,189 @@
+package shell
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/syncsh/syncsh/client"
+)
+
+// Node is a Cluster that also tells about itself: a client.Client.
+type Node interface {
+	Cluster
+	NodeStatus(ctx context.Context) (*client.NodeStatus, error)
+	Status(ctx context.Context) (*client.Status, error)
+}
+
+// Console takes lines of input: Lua, whose values are printed, and commands
+// that start with a dot.
+type Console struct {
+	Session *Session
+	node    Node
+	out     io.Writer
+	name    string // of the input in messages
+	numbers bool   // messages count lines from the start of the whole input
+	dots    []DotCommand
+	watch   func() // stops .watch; nil while none goes on
+
+	pending []string // lines of an input that is not complete yet
+	line    int      // lines read before pending
+}
+
+// errQuit is returned by a line that leaves.
+var errQuit = errors.New("quit")
+
+// inputBytesMax bounds one line of input that is not a terminal.
+const inputBytesMax = 16 << 20
+
+// NewConsole makes a console; extra dot-commands come before the common ones.
+func NewConsole(s *Session, node Node, name string, extra []DotCommand) *Console {
+	return &Console{Session: s, node: node, out: s.conf.Out, name: name, dots: append(extra[:len(extra):len(extra)], dotCommands...)}
+}
+
+// Line takes one line. more says that the input goes on in the next line.
+func (c *Console) Line(ctx context.Context, line string) (more bool, err error) {
+	if len(c.pending) == 0 {
+		trimmed := strings.TrimSpace(line)
+		switch {
+		case isDot(trimmed):
+			c.line++
+			return false, c.dot(ctx, trimmed)
+		case strings.HasPrefix(trimmed, "?"):
+			c.line++
+			return false, c.help(ctx, strings.TrimSpace(trimmed[1:]))
+		case strings.HasPrefix(trimmed, "#!") && c.line == 0:
+			line = ""
+		}
+	}
+	c.pending = append(c.pending, line)
+	at := 1
+	if c.numbers {
+		at = c.line + 1
+	}
+	err = c.Session.Input(ctx, c.name, at, strings.Join(c.pending, "\n"))
+	if errors.Is(err, ErrIncomplete) {
+		return true, nil
+	}
+	c.reset()
+	return false, err
+}
+
+// reset forgets an input that is not complete.
+func (c *Console) reset() {
+	c.line += len(c.pending)
+	c.pending = nil
+}
+
+func (c *Console) help(ctx context.Context, name string) error {
+	if name == "" {
+		fmt.Fprint(c.out, helpText)
+		return nil
+	}
+	if err := c.Session.Refresh(ctx); err != nil {
+		return err
+	}
+	text, err := HelpFor(c.Session.Description(), name)
+	if err == nil {
+		fmt.Fprintln(c.out, text)
+	}
+	return err
+}
+
+// RunInput reads input that is no terminal: each line as the REPL would, but the
+// first error ends it. It then waits for asynchronous calls that are open.
+func RunInput(ctx context.Context, c *Console, in io.Reader) error {
+	c.numbers = true
+	defer c.stopWatch()
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 64<<10), inputBytesMax)
+	for lines.Scan() {
+		if _, err := c.Line(ctx, strings.TrimPrefix(lines.Text(), "\xef\xbb\xbf")); err != nil {
+			var usage *UsageError
+			switch {
+			case errors.Is(err, errQuit):
+				return nil
+			case errors.As(err, &usage): // of a dot-command: the script is wrong, not the command line
+				return &LuaError{Text: fmt.Sprintf("%s:%d: %s", c.name, c.line, usage.Text)}
+			}
+			return err
+		}
+		if err := c.Session.Err(); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
+	if len(c.pending) > 0 {
+		return &LuaError{Text: fmt.Sprintf("%s:%d: the input ends before this statement does", c.name, c.line+1)}
+	}
+	return c.Session.Drain(ctx, false)
+}
+
+// Interruptible runs f with a context that Ctrl-C cancels.
+func Interruptible(ctx context.Context, f func(ctx context.Context) error) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	return f(ctx)
+}
+
+// startWatch prints the value of an expression every second until stopWatch.
+func (c *Console) startWatch(ctx context.Context, expr string) error {
+	c.stopWatch()
+	proto, err := compileInput(expr, "watch", 1)
+	if err != nil {
+		return err
+	}
+	show := func(ctx context.Context) error {
+		return c.Session.do(ctx, func(t *task) error {
+			values, err := c.Session.callProto(t, proto)
+			if err == nil {
+				c.Session.writeLine(expr + " = " + strings.Join(FormatResults(values), ", "))
+			}
+			return err
+		})
+	}
+	if err := show(ctx); err != nil {
+		return err
+	}
+	wctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	c.watch = func() { cancel(); <-ended }
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(watchPeriod)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-wctx.Done():
+				return
+			case <-c.Session.Done():
+				return
+			}
+			if err := show(wctx); err != nil && wctx.Err() == nil {
+				fmt.Fprintf(c.out, "%s: %s\n", expr, ErrorText(err, c.Session.json.Load()))
+			}
+		}
+	}()
+	return nil
+}
+
+// watchPeriod is how often .watch looks.
+const watchPeriod = time.Second
+
+func (c *Console) stopWatch() bool {
+	if c.watch == nil {
+		return false
+	}
+	c.watch()
+	c.watch = nil
+	return true
+}

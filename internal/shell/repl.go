@@ -1,0 +1,209 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/chzyer/readline"
+	"golang.org/x/term"
+
+	"github.com/syncsh/syncsh/client"
+)
+
+// REPLConfig says how a person, or a pipe, talks to a cluster.
+type REPLConfig struct {
+	Node    Node
+	Timeout time.Duration
+	Stale   bool
+	JSON    bool
+	Banner  string // printed first on a terminal
+	Extra   []DotCommand
+	In      *os.File
+	Out     io.Writer
+	Err     io.Writer
+}
+
+// statusPeriod is how often the prompt looks for changes.
+const statusPeriod = time.Second
+
+// RunREPL reads conf.In until its end: as a person's input when it is a
+// terminal, else as a script.
+func RunREPL(ctx context.Context, conf REPLConfig) error {
+	if term.IsTerminal(int(conf.In.Fd())) {
+		return runTerminal(ctx, conf)
+	}
+	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Stale: conf.Stale, JSON: conf.JSON, Out: conf.Out, Err: conf.Err})
+	defer s.Close()
+	c := NewConsole(s, conf.Node, "stdin", conf.Extra)
+	return Interruptible(ctx, func(ctx context.Context) error { return RunInput(ctx, c, conf.In) })
+}
+
+// terminal is a REPL on a terminal.
+type terminal struct {
+	conf    REPLConfig
+	rl      *readline.Instance
+	console *Console
+	prompt  atomic.Pointer[string]
+	more    atomic.Bool // the prompt is that of a further line
+}
+
+func runTerminal(ctx context.Context, conf REPLConfig) error {
+	t := &terminal{conf: conf}
+	t.setPrompt(ctx)
+	rl, err := readline.NewEx(&readline.Config{
+		Prompt: t.promptText(), HistoryFile: historyFile(), HistoryLimit: 10_000, HistorySearchFold: true,
+		AutoComplete: t, InterruptPrompt: "^C", EOFPrompt: "\n", Stdin: conf.In,
+	})
+	if err != nil {
+		return err
+	}
+	defer rl.Close()
+	t.rl = rl
+	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Stale: conf.Stale, JSON: conf.JSON, Out: rl.Stdout(), Err: rl.Stderr(), KeepGoing: true})
+	defer s.Close()
+	t.console = NewConsole(s, conf.Node, "input", conf.Extra)
+	defer t.console.stopWatch()
+	if conf.Banner != "" {
+		fmt.Fprintln(rl.Stdout(), conf.Banner)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go t.follow(ctx)
+	go func() { // exit() in a timer must not wait for the next key
+		select {
+		case <-s.Done():
+			rl.Close()
+		case <-ctx.Done():
+		}
+	}()
+	// Completion knows the objects from the first Tab on.
+	if err := s.Refresh(ctx); err != nil {
+		fmt.Fprintf(rl.Stderr(), "%v\n", err)
+	}
+	return t.loop(ctx, s)
+}
+
+// Do completes; it is asked before the console exists.
+func (t *terminal) Do(line []rune, pos int) ([][]rune, int) {
+	if t.console == nil {
+		return nil, 0
+	}
+	return t.console.Do(line, pos)
+}
+
+func (t *terminal) loop(ctx context.Context, s *Session) error {
+	for {
+		t.rl.SetPrompt(t.promptText())
+		line, err := t.rl.Readline()
+		switch {
+		case s.Err() != nil:
+			return s.Err()
+		case errors.Is(err, readline.ErrInterrupt):
+			t.console.reset()
+			t.more.Store(false)
+			continue
+		case err != nil: // io.EOF: Ctrl-D, or the terminal is gone
+			return nil
+		}
+		var more bool
+		err = Interruptible(ctx, func(ctx context.Context) (err error) {
+			more, err = t.console.Line(ctx, line)
+			return err
+		})
+		t.more.Store(more)
+		switch {
+		case errors.Is(err, errQuit):
+			return nil
+		case s.Err() != nil:
+			return s.Err()
+		case err != nil:
+			fmt.Fprintln(t.rl.Stderr(), ErrorText(err, s.json.Load()))
+		}
+	}
+}
+
+// follow keeps the prompt true: node, role and term may change at any time. That
+// the node was lost, and that there is one again, is said once.
+func (t *terminal) follow(ctx context.Context) {
+	tick := time.NewTicker(statusPeriod)
+	defer tick.Stop()
+	lost := false
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		before := t.promptText()
+		err := t.setPrompt(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && !lost {
+			fmt.Fprintf(t.rl.Stderr(), "connection lost: %v\n", err)
+		}
+		if err == nil && lost {
+			fmt.Fprintln(t.rl.Stderr(), "connected again")
+		}
+		lost = err != nil
+		if after := t.promptText(); after != before {
+			t.rl.SetPrompt(after)
+			t.rl.Refresh()
+		}
+	}
+}
+
+func (t *terminal) setPrompt(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statusPeriod)
+	defer cancel()
+	st, err := t.conf.Node.NodeStatus(ctx)
+	text := Prompt(st)
+	t.prompt.Store(&text)
+	return err
+}
+
+func (t *terminal) promptText() string {
+	text := *t.prompt.Load()
+	if t.more.Load() {
+		return strings.Repeat(" ", max(len(text)-4, 0)) + "... "
+	}
+	return text
+}
+
+// Prompt names the node that the REPL talks to; nil is none.
+func Prompt(st *client.NodeStatus) string {
+	if st == nil {
+		return "syncsh (no node)> "
+	}
+	return fmt.Sprintf("syncsh %s %s t%d> ", st.Name, st.Role, st.Term)
+}
+
+// historyFile is where inputs are kept; empty when there is no place for it.
+func historyFile() string {
+	dir := os.Getenv("XDG_STATE_HOME")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(home, ".local", "state")
+	}
+	dir = filepath.Join(dir, "syncsh")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return ""
+	}
+	file := filepath.Join(dir, "history")
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return ""
+	}
+	f.Close()
+	return file
+}
