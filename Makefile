@@ -1,0 +1,79 @@
+# Only Go is needed. race tests also want a C compiler and are left out without one.
+
+GO          ?= go
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+CC_FOUND    := $(shell command -v $$($(GO) env CC) 2>/dev/null)
+
+# Packages whose goroutines share memory, or whose callers' do.
+RACE := ./raft/... ./luafsm/... ./persist/... ./gossip/... ./client/... ./internal/replica/... ./internal/node/...
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check race sim arch bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/syncsh, a static binary
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/syncsh ./cmd/syncsh
+
+run: build ## build, then open the REPL (or run what is piped in)
+	@bin/syncsh
+
+test: ## run all tests
+	$(GO) test -timeout 10m ./...
+
+check: ## gofmt, vet, staticcheck, imports, race tests, short simulation
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' 2>/dev/null || find . -name '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt: run gofmt -w on"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	$(GO) test ./internal/arch
+	@$(MAKE) --no-print-directory race
+	@if ls internal/sim/*_test.go >/dev/null 2>&1; then $(GO) test -short ./internal/sim; fi
+
+race: ## race tests of the packages with goroutines
+ifeq ($(CC_FOUND),)
+	@echo "race tests skipped: no C compiler"
+else
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 10m $(RACE)
+endif
+
+sim: ## long simulation: SEEDS=1000 clusters, PROGRAMS=10000 generated scripts
+	@if ls internal/sim/*_test.go >/dev/null 2>&1; then \
+	SYNCSH_SIM_SEEDS=$${SEEDS:-1000} $(GO) test -count=1 -timeout 60m ./internal/sim; \
+	else echo "sim: internal/sim has no tests"; fi
+	SYNCSH_PROGRAMS=$${PROGRAMS:-10000} $(GO) test -count=1 -timeout 60m -run '^TestGeneratedPrograms' ./luafsm
+
+# The machine must give the same on every architecture: ARCH_PROGRAMS generated
+# programs, and the tables of cases of its library, run under qemu's user mode
+# (Debian: apt-get install qemu-user-static) and are compared with this machine's.
+ARCH_PROGRAMS ?= 500
+ARCH_DIR      := bin/arch
+ARCH_LIB_RUN  := ^Test(Golden|.*Math|.*Number|.*Format|.*Pattern|.*JSON|.*Table|.*String)
+
+arch: ## the machine as arm64 and s390x, compared with this one (needs qemu-user-static)
+	@mkdir -p $(ARCH_DIR)
+	@CGO_ENABLED=0 $(GO) test -c -o $(ARCH_DIR)/machine.test ./luafsm
+	@cd luafsm && SYNCSH_PROGRAMS=$(ARCH_PROGRAMS) SYNCSH_PROGRAMS_OUT=$(CURDIR)/$(ARCH_DIR)/programs.txt \
+		$(CURDIR)/$(ARCH_DIR)/machine.test -test.run '^TestProgramsWritten$$' -test.timeout 60m >/dev/null
+	@for arch in arm64:aarch64 s390x:s390x; do \
+		go=$${arch%%:*}; qemu=qemu-$${arch##*:}-static; \
+		if ! command -v $$qemu >/dev/null 2>&1; then echo "arch $$go skipped: no $$qemu (apt-get install qemu-user-static)"; continue; fi; \
+		set -e; \
+		CGO_ENABLED=0 GOARCH=$$go $(GO) test -c -o $(ARCH_DIR)/machine.$$go.test ./luafsm; \
+		CGO_ENABLED=0 GOARCH=$$go $(GO) test -c -o $(ARCH_DIR)/lib.$$go.test ./luafsm/internal/lib; \
+		(cd luafsm && SYNCSH_PROGRAMS=$(ARCH_PROGRAMS) SYNCSH_PROGRAMS_OUT=$(CURDIR)/$(ARCH_DIR)/programs.$$go.txt \
+			$$qemu $(CURDIR)/$(ARCH_DIR)/machine.$$go.test -test.run '^(TestProgramsWritten|TestLanguage)$$' -test.timeout 60m); \
+		(cd luafsm/internal/lib && $$qemu $(CURDIR)/$(ARCH_DIR)/lib.$$go.test -test.short -test.run '$(ARCH_LIB_RUN)' -test.timeout 60m); \
+		cmp $(ARCH_DIR)/programs.txt $(ARCH_DIR)/programs.$$go.txt; \
+		echo "arch $$go: $(ARCH_PROGRAMS) programs equal"; \
+	done
+
+bench: ## run the Go benchmarks; bin/syncsh bench loads a cluster
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## delete what was built
+	rm -rf bin

@@ -1,0 +1,267 @@
+package arch
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/syncsh/syncsh"
+
+// allowed says which of our packages a package may import, subpackages
+// included. A package without a line has that of the nearest one above it, and
+// all below one line may import each other. "*" allows all. Tests may import what they need.
+var allowed = map[string][]string{
+	"raft":             {"internal/codec"},
+	"persist":          {"raft", "internal/codec"},
+	"luafsm":           {"raft", "internal/codec", "internal/command"},
+	"scripts":          {"internal/command"},
+	"gossip":           {"raft", "internal/codec", "internal/wire"},
+	"client":           {"raft", "internal/codec", "internal/command", "internal/wire"},
+	"internal/arch":    {},
+	"internal/codec":   {},
+	"internal/command": {"raft", "internal/codec"},
+	"internal/wire":    {"raft", "internal/codec", "internal/command"},
+	"internal/replica": {"raft", "persist", "luafsm", "internal/codec", "internal/command", "internal/wire"},
+	"internal/sim":     {"raft", "persist", "luafsm", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
+	"internal/node":    {"raft", "persist", "luafsm", "gossip", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
+	"internal/shell":   {"raft", "luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/node"},
+	"internal/e2e":     {},
+	"internal/bench":   {"raft", "client", "internal/codec", "internal/command", "internal/wire"},
+	"cmd/syncsh":       {"*"},
+}
+
+// core is the part that decides and never acts.
+var core = []string{"raft", "luafsm", "internal/replica", "internal/codec", "internal/command"}
+
+// ofTime is what of package time the core may name: types, as in
+// context.Context's methods, no clock.
+var ofTime = []string{"Time", "Duration"}
+
+// notInCore are imports that would let the core act or differ between replicas.
+var notInCore = []string{"math/rand", "math/rand/v2", "crypto/rand", "os", "os/exec", "os/signal", "net", "net/http", "io/ioutil", "log", "log/slog", "syscall", "sync", "sync/atomic"}
+
+// notInCoreExcept are the uses that a package has a reason for.
+var notInCoreExcept = map[string][]string{
+	// Versions of the state are read by queries and the dump on other
+	// goroutines while the one owner goes on.
+	"luafsm": {"sync", "sync/atomic"},
+	// The receipt of a snapshot passes from the goroutine of the replica to that
+	// of the applier.
+	"internal/replica": {"sync"},
+}
+
+// osAndNet may be used by these; the rest is handed its files and connections.
+var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/wire/wiretest", "internal/sim"}
+
+// root is the directory of go.mod.
+func root(t *testing.T) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if filepath.Dir(dir) == dir {
+			t.Fatal("no go.mod above the test")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// source is one file that is no test.
+type source struct {
+	pkg  string // directory below the root, with slashes
+	name string // path below the root
+	fset *token.FileSet
+	ast  *ast.File
+}
+
+// imports returns the import paths of the file.
+func (s source) imports() []string {
+	var paths []string
+	for _, i := range s.ast.Imports {
+		path, _ := strconv.Unquote(i.Path.Value)
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func sources(t *testing.T) []source {
+	var list []source
+	dir := root(t)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		if d.IsDir() {
+			_, nested := os.Stat(filepath.Join(path, "go.mod"))
+			if name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || nested == nil) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		pkg, _, _ := cutLast(name, "/")
+		list = append(list, source{pkg: pkg, name: name, fset: fset, ast: file})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return "", s, false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// within tells whether pkg is one of the list or below one.
+func within(list []string, pkg string) bool {
+	return slices.ContainsFunc(list, func(p string) bool {
+		return p == "*" || p == pkg || strings.HasPrefix(pkg, p+"/")
+	})
+}
+
+// roomOf is the nearest package from pkg upwards that has a line in the table.
+func roomOf(pkg string) string {
+	for pkg != "" && allowed[pkg] == nil {
+		pkg, _, _ = cutLast(pkg, "/")
+	}
+	return pkg
+}
+
+// checkImport returns what is wrong with pkg importing path, empty if nothing.
+func checkImport(pkg, path string) string {
+	if ours, ok := strings.CutPrefix(path, module+"/"); ok {
+		room := roomOf(pkg)
+		if room == "" {
+			return fmt.Sprintf("package %s has no line in the table of internal/arch", pkg)
+		}
+		if !within(allowed[room], ours) && !within([]string{room}, ours) {
+			return fmt.Sprintf("%s must not import %s: imports point inward", pkg, ours)
+		}
+		return ""
+	}
+	if within(core, pkg) && slices.Contains(notInCore, path) && !slices.Contains(notInCoreExcept[roomOf(pkg)], path) {
+		return fmt.Sprintf("%s must not import %s: the core decides and never acts", pkg, path)
+	}
+	if (path == "net" || path == "os" || strings.HasPrefix(path, "net/") && path != "net/netip") && !within(osAndNet, pkg) {
+		return fmt.Sprintf("%s must not import %s: files and connections are handed to it", pkg, path)
+	}
+	return ""
+}
+
+func TestImportsPointInward(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, path := range s.imports() {
+			if wrong := checkImport(s.pkg, path); wrong != "" {
+				t.Errorf("%s: %s", s.name, wrong)
+			}
+		}
+	}
+}
+
+func TestCoreNeverActs(t *testing.T) {
+	for _, s := range sources(t) {
+		if !within(core, s.pkg) {
+			continue
+		}
+		for _, wrong := range acts(s.fset, s.ast) {
+			t.Errorf("%s:%s", s.name, wrong)
+		}
+	}
+}
+
+// acts lists the goroutines that the file starts and its uses of the clock.
+func acts(fset *token.FileSet, file *ast.File) []string {
+	var list []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ImportSpec:
+			if n.Path.Value == `"time"` && n.Name != nil {
+				list = append(list, fmt.Sprintf("%d: time under another name", fset.Position(n.Pos()).Line))
+			}
+		case *ast.GoStmt:
+			list = append(list, fmt.Sprintf("%d: the core must not start a goroutine", fset.Position(n.Pos()).Line))
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && importsTime(file) && !slices.Contains(ofTime, n.Sel.Name) {
+				list = append(list, fmt.Sprintf("%d: the core must not use time.%s", fset.Position(n.Pos()).Line, n.Sel.Name))
+			}
+		}
+		return true
+	})
+	return list
+}
+
+// importsTime tells whether "time" names the package in the file.
+func importsTime(file *ast.File) bool {
+	return slices.ContainsFunc(file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"time"` })
+}
+
+// TestChecksSee makes sure that the checks above would find what they look for.
+func TestChecksSee(t *testing.T) {
+	for _, c := range []struct {
+		pkg, path string
+		wrong     bool
+	}{
+		{"raft", module + "/internal/codec", false},
+		{"raft", module + "/persist", true},
+		{"raft", "log/slog", true},
+		{"raft", "errors", false},
+		{"luafsm", "math/rand", true},
+		{"luafsm/state", "math/rand", true},
+		{"luafsm/state", module + "/luafsm/internal/lib", false},
+		{"luafsm/state", module + "/persist", true},
+		{"luafsm", "sync/atomic", false},
+		{"internal/replica", "os", true},
+		{"internal/replica", module + "/internal/node", true},
+		{"internal/wire", "net", true},
+		{"internal/node", "net", false},
+		{"gossip", module + "/internal/node", true},
+		{"nowhere", module + "/raft", true},
+		{"cmd/syncsh", module + "/internal/node", false},
+	} {
+		if got := checkImport(c.pkg, c.path); (got != "") != c.wrong {
+			t.Errorf("%s imports %s: got %q, want wrong=%v", c.pkg, c.path, got, c.wrong)
+		}
+	}
+	fset := token.NewFileSet()
+	src := "package x\nimport \"time\"\nfunc f(t time.Time) { go f(time.Now()) }"
+	file, err := parser.ParseFile(fset, "x.go", src, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := acts(fset, file); len(got) != 2 {
+		t.Errorf("want the goroutine and time.Now, got %q", got)
+	}
+	if len(sources(t)) < 10 {
+		t.Error("sources of the module were not found")
+	}
+}
