@@ -88,9 +88,23 @@ func optString(L *lua.LState, n int, def string) string {
 }
 
 func baseType(L *lua.LState) int {
-	L.Push(lua.LString(typeName(checkAny(L, 1))))
+	v := checkAny(L, 1)
+	if _, ok := state.TableOf(v); ok {
+		L.Push(typeNames[lua.LTTable])
+	} else {
+		L.Push(typeNames[v.Type()])
+	}
 	return 1
 }
+
+// typeNames are what type answers, by lua.LValueType: made once, as each string
+// in a lua.LValue is an allocation.
+var typeNames = func() (out [lua.LTChannel + 1]lua.LValue) {
+	for t := range out {
+		out[t] = lua.LString(lua.LValueType(t).String())
+	}
+	return out
+}()
 
 func baseToString(L *lua.LState) int {
 	x := execOf(L)

@@ -137,7 +137,26 @@ func compile(src *source) (proto *lua.FunctionProto, err error) {
 		}
 		return nil, err
 	}
+	keepKeysBoxed(proto)
 	return proto, checkUpvalues(proto)
+}
+
+// keepKeysBoxed makes t.name take the instruction of t[k]. That of names passes
+// the name as a Go string, and boxes it again, an allocation, for each access to
+// a table of ours; constants that are operands of t[k] are boxed already.
+func keepKeysBoxed(p *lua.FunctionProto) {
+	const opShift, rest = 26, 1<<26 - 1 // the layout of gopher-lua's instructions
+	for i, inst := range p.Code {
+		switch int(inst >> opShift) {
+		case lua.OP_GETTABLEKS:
+			p.Code[i] = uint32(lua.OP_GETTABLE)<<opShift | inst&rest
+		case lua.OP_SETTABLEKS:
+			p.Code[i] = uint32(lua.OP_SETTABLE)<<opShift | inst&rest
+		}
+	}
+	for _, c := range p.FunctionPrototypes {
+		keepKeysBoxed(c)
+	}
 }
 
 // checkUpvalues refuses functions with more variables of outer functions than

@@ -121,6 +121,7 @@ func (s *Store) mapSet(c *content, k key, v lua.LValue) lua.LValue {
 	}
 	c.root = s.newNode(false)
 	c.root.items = append(c.root.items, c.small...)
+	c.root.index()
 	c.small = nil
 	s.insert(c.root, k, v)
 	return nil
