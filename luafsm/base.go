@@ -356,7 +356,7 @@ func basePairs(L *lua.LState) int {
 	x.must(x.memory(tableBytes))
 	x.must(x.Steps(writeSteps))
 	it := t.Iter(x.view)
-	L.Push(&lua.LFunction{IsG: true, Env: noEnv, GFunction: func(L *lua.LState) int {
+	L.Push(iterator(func(L *lua.LState) int {
 		x.must(x.Steps(iterSteps))
 		k, v, ok := it.Next()
 		if !ok {
@@ -366,7 +366,7 @@ func basePairs(L *lua.LState) int {
 		L.Push(k)
 		L.Push(v)
 		return 2
-	}})
+	}))
 	L.Push(t.UserData())
 	L.Push(lua.LNil)
 	return 3

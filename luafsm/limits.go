@@ -3,6 +3,7 @@ package luafsm
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/syncsh/syncsh/luafsm/state"
 	lua "github.com/yuin/gopher-lua"
@@ -96,6 +97,12 @@ func defaultLimits() limits {
 		*s.field(&l) = s.def
 	}
 	return l
+}
+
+// settingMax is the most that a setting can be.
+func settingMax(name string) int {
+	i := slices.IndexFunc(settings, func(s setting) bool { return s.name == name })
+	return settings[i].max
 }
 
 // readLimits reads the settings that differ from their defaults.

@@ -241,9 +241,7 @@ func (m *Machine) repair() {
 // that time is not held against those of today.
 func reload(store *state.Store, lim *limits, print func(object, text string), c *code) (*program, error) {
 	most := defaultLimits()
-	for _, s := range settings {
-		*s.field(&most) = s.max
-	}
+	most.callBytes = settingMax("call_bytes")
 	p := newProgram(store, &most, print)
 	p.x.start(modeLoad, chunkSteps*len(c.scripts))
 	if err := p.load(c.scripts); err != nil {

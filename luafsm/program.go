@@ -84,9 +84,19 @@ func newProgram(store *state.Store, lim *limits, print func(object, text string)
 	return p
 }
 
+// loadLimits are those of chunks: constants, as a chunk runs again on every
+// machine that restores, whatever the settings are by then, and must see the same.
+var loadLimits = func() limits {
+	l := defaultLimits()
+	l.scriptBytes = settingMax("script_bytes") // a deploy has held new scripts against the setting
+	return l
+}()
+
 // load runs the chunks of scripts, in order. The error is a *failure.
 func (p *program) load(scripts []command.Script) (err error) {
-	p.x.mode = modeLoad
+	lim := p.x.limits
+	p.x.mode, p.x.limits = modeLoad, &loadLimits
+	defer func() { p.x.limits = lim }()
 	for _, s := range scripts {
 		if err = p.x.portion(chunkSteps, func() error { return p.loadScript(s) }); err != nil {
 			return err
@@ -225,19 +235,31 @@ func (p *program) class(o *object) *definition {
 }
 
 // freezer makes what methods share between calls unchangeable: the tables that
-// they reach, and it refuses functions that keep changing variables.
+// they reach, and it refuses functions that keep changing variables, and
+// iterators, which keep their place.
 type freezer struct {
 	L    *lua.LState
+	at   *lua.FunctionProto // the function of the script whose variables are looked at
 	seen map[*lua.LFunction]bool
 	done map[*state.Table]bool
 	err  error
 }
 
 func (z *freezer) function(f *lua.LFunction) {
-	if f.IsG || z.seen[f] {
+	if f.IsG {
+		if f.Env == iteratorEnv && z.err == nil {
+			z.err = &failure{command.CodeBadArgument, fmt.Sprintf("%s:%d:1: the function uses an iterator that pairs or gmatch made when the script was loaded, and that would go on from call to call; call pairs or gmatch in the method",
+				z.at.SourceName, z.at.LineDefined)}
+		}
+		return
+	}
+	if z.seen[f] {
 		return
 	}
 	z.seen[f] = true
+	outer := z.at
+	z.at = f.Proto
+	defer func() { z.at = outer }()
 	for i := range assigned(f.Proto) {
 		if z.err == nil {
 			name := "?"

@@ -222,9 +222,17 @@ func (x *exec) protect(body func()) (r *raised) {
 var noEnv = &lua.LTable{Metatable: lua.LNil}
 
 // goFunction makes a function that all Lua states can share: nothing in it ever
-// changes.
+// changes, so that scripts may keep it. What does change is an iterator.
 func goFunction(f lua.LGFunction) *lua.LFunction {
 	return &lua.LFunction{IsG: true, Env: noEnv, GFunction: f}
+}
+
+// iteratorEnv marks functions that keep their place between calls.
+var iteratorEnv = &lua.LTable{Metatable: lua.LNil}
+
+// iterator makes a function that a script may not keep: see freezer.
+func iterator(f lua.LGFunction) *lua.LFunction {
+	return &lua.LFunction{IsG: true, Env: iteratorEnv, GFunction: f}
 }
 
 // openUpvaluesAt is where a Lua state keeps the variables that closures share

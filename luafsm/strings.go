@@ -131,7 +131,7 @@ func stringGmatch(L *lua.LState) int {
 	x := execOf(L)
 	g := lib.NewGmatch(checkString(L, 1), checkString(L, 2))
 	x.must(x.memory(tableBytes))
-	L.Push(goFunction(func(L *lua.LState) int {
+	L.Push(iterator(func(L *lua.LState) int {
 		x := execOf(L)
 		m, ok, err := g.Next(x)
 		x.must(err)
