@@ -30,6 +30,9 @@ func readRoots(store *state.Store) *roots {
 			if n, ok := mt.GetString(nil, "version").(lua.LNumber); ok {
 				o.version = int(n)
 			}
+			if n, ok := mt.GetString(nil, "born").(lua.LNumber); ok && whole(float64(n)) {
+				o.born = uint64(n)
+			}
 		}
 		r.byName[o.name], r.byTable[t] = o, o
 		return true
@@ -61,8 +64,8 @@ func (r *roots) without(name string) *roots {
 
 // store writes what the state knows of an object.
 func (m *Machine) writeMeta(o *object) error {
-	t := m.store.NewTable(0, 2)
-	return firstError(t.SetString("class", lua.LString(o.class)), t.SetString("version", lua.LNumber(o.version)),
+	t := m.store.NewTable(0, 3)
+	return firstError(t.SetString("class", lua.LString(o.class)), t.SetString("version", lua.LNumber(o.version)), t.SetString("born", lua.LNumber(o.born)),
 		m.store.Section(sectionMeta).SetString(o.name, t.UserData()))
 }
 
@@ -196,7 +199,7 @@ func (u *upgrade) run(next *code) error {
 		o := u.roots.byName[name]
 		switch {
 		case o == nil:
-			o = &object{name: name, class: name, table: u.m.store.NewTable(0, 0)}
+			o = &object{name: name, class: name, born: u.m.current.index, table: u.m.store.NewTable(0, 0)}
 			o.version = u.p.class(o).version
 			created = append(created, o)
 			u.roots = u.roots.with(o)
@@ -336,7 +339,7 @@ func (m *Machine) create(b []byte, d *codec.Decoder) []byte {
 	}
 	x := m.prog.x
 	m.begins(x, m.limits.instructions)
-	o := &object{name: name, class: def.name, version: def.version, table: m.store.NewTable(0, 0)}
+	o := &object{name: name, class: def.name, version: def.version, born: m.current.index, table: m.store.NewTable(0, 0)}
 	if err := firstError(m.writeMeta(o), m.store.Root().SetString(name, o.table.UserData())); err != nil {
 		return m.refuse(b, command.CodeScript, "%v", err)
 	}

@@ -3,6 +3,7 @@ package luafsm
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -168,7 +169,9 @@ func TestTimers(t *testing.T) {
 	r.clock += 1000
 	r.expect("one", r.cmd(command.AppendTick(nil)), "1")
 	r.clock += 1000
-	r.expect("three", r.cmd(command.AppendTick(nil)), "3")
+	for _, left := range []string{"1", "1", "1", "0"} {
+		r.expect("three, one a tick", r.cmd(command.AppendTick(nil)), left)
+	}
 	r.expect("order", show(r.query(command.AppendQuery(nil, "t", "all", nil))), "a b c")
 	if _, ok := r.m.NextTimer(); ok {
 		t.Error("a timer is left")
@@ -254,31 +257,65 @@ func TestUnreadableInput(t *testing.T) {
 	}
 }
 
-// The timers of one tick have the budget of one call together; those that are
-// left fire with the next, none twice.
-func TestTickIsBounded(t *testing.T) {
+// Every timer has an index and a budget of its own, also of those that are due
+// together, and whoever else fails.
+func TestTimersDueTogether(t *testing.T) {
 	r := newRig(t)
 	r.mustDeploy("t.lua", `local T = object "t"
 function T:init() self.fired = {} end
 function T.replicated:set(n) for i = 1, n do after(1, "burn", i) end end
-function T.replicated:burn(i) self.fired[#self.fired + 1] = i for k = 1, 50000 do end end
+function T.replicated:burn(i)
+  if i == 3 then while true do end end
+  for k = 1, 100000 do end
+  self.fired[#self.fired + 1] = i .. "@" .. index() .. "#" .. random(1000000)
+end
 function T.query:all() return table.concat(self.fired, " ") end
 `)
 	r.call("t", "set", 45)
 	r.clock += 1000
-	var fired []string
-	for range 10 {
-		n := r.cmd(command.AppendTick(nil))
-		if n == "0" {
-			break
-		}
-		fired = append(fired, n)
+	first := int(r.m.Index()) + 1
+	for range 9 {
+		r.apply(slices.Repeat([][]byte{command.AppendTick(nil)}, 5)...)
 		r.m = restored(t, r.m)
 	}
-	r.expect("by tick", strings.Join(fired, " "), "20 20 5")
-	var want []string
-	for i := range 45 {
-		want = append(want, fmt.Sprint(i+1))
+	r.expect("none is left", r.cmd(command.AppendTick(nil)), "0")
+	seen := map[string]bool{}
+	var got, want []string
+	for _, f := range strings.Fields(show(r.query(command.AppendQuery(nil, "t", "all", nil)))) {
+		at, drawn, _ := strings.Cut(f, "#")
+		if got = append(got, at); seen[drawn] {
+			t.Errorf("%s was drawn twice", drawn)
+		}
+		seen[drawn] = true
 	}
-	r.expect("order", show(r.query(command.AppendQuery(nil, "t", "all", nil))), strings.Join(want, " "))
+	for i := range 45 {
+		if i != 2 {
+			want = append(want, fmt.Sprintf("%d@%d", i+1, first+i))
+		}
+	}
+	r.expect("order", strings.Join(got, " "), strings.Join(want, " "))
+}
+
+// A timer does not outlive its object.
+func TestTimersOfDroppedObject(t *testing.T) {
+	const source = `local T = object "t"
+function T.replicated:later(s) after(s, "add") end
+function T.replicated:add() self.n = (self.n or 0) + 1 return self.n end
+function T.query:get() return self.n or 0 end
+`
+	r := newRig(t)
+	r.mustDeploy("t.lua", source)
+	r.call("t", "later", 10)
+	r.call("t", "later", 20)
+	r.cmd(command.AppendDrop(nil, 0, 0, "t"))
+	r.clock += 10_000
+	r.expect("of an object that is gone", r.cmd(command.AppendTick(nil)), "1")
+	r.mustDeploy("t.lua", source)
+	r.m = restored(t, r.m)
+	r.call("t", "later", 10)
+	r.clock += 10_000
+	r.expect("of an earlier one of the name", r.cmd(command.AppendTick(nil)), "1")
+	r.expect("nothing has happened", show(r.query(command.AppendQuery(nil, "t", "get", nil))), "0")
+	r.expect("its own", r.cmd(command.AppendTick(nil)), "1")
+	r.expect("has happened", show(r.query(command.AppendQuery(nil, "t", "get", nil))), "1")
 }

@@ -40,7 +40,7 @@ type setting struct {
 //	call_bytes           67108864     65536   1073741824     strings and tables that one call makes
 //	deploy_instructions  10000000     10000   1000000000     a whole deploy: chunks (1000000 each at most), init (like a call each), migrate
 //	events               100000       0       1000000        events kept for subscribers that resume (64 MiB at most)
-//	instructions         1000000      1000    1000000000     one call; the timers of one tick together
+//	instructions         1000000      1000    1000000000     one call, of a client or of a timer
 //	message_bytes        67108864     4096    268435456      arguments, or results, of one call
 //	nesting              100          4       100            tables within tables in arguments, results and JSON
 //	script_bytes         262144       4096    1048576        one script
@@ -82,7 +82,6 @@ const (
 	levelSteps      = 20        // charged for a level of the stack that is looked at
 	timerSteps      = 200       // charged for setting, cancelling and firing a timer
 	timersMax       = 1_000_000 // replicated timers that may wait
-	timersTickMax   = 1000      // timers that one tick fires
 	metaDepthMax    = 16        // __index and __newindex that refer to one another
 	nameBytesMax    = 64        // name of an object, method or script
 	scriptsMax      = 1000      // scripts that are deployed

@@ -65,6 +65,7 @@ type object struct {
 	name    string
 	class   string // name of the definition that has its methods
 	version int
+	born    uint64 // index of its creation: timers of an earlier object of the name are not its own
 	table   *state.Table
 }
 

@@ -23,8 +23,7 @@ func ownNow(L *lua.LState) int {
 	return 1
 }
 
-// ownIndex is index(): the log index of this call. All calls of one tick have
-// the index of the tick.
+// ownIndex is index(): the log index of this call.
 func ownIndex(L *lua.LState) int {
 	x := execOf(L)
 	x.inMethod("index")

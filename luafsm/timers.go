@@ -142,8 +142,8 @@ func after(L *lua.LState) int {
 	id := int64(last) + 1
 	due := x.clock + int64(math.Ceil(seconds*1000))
 	key := timerKey(due, id)
-	t := x.newTable(0, 3)
-	x.must(firstError(t.SetString("object", lua.LString(o.name)), t.SetString("method", name), t.SetString("args", lua.LString(args)),
+	t := x.newTable(0, 4)
+	x.must(firstError(t.SetString("object", lua.LString(o.name)), t.SetString("born", lua.LNumber(o.born)), t.SetString("method", name), t.SetString("args", lua.LString(args)),
 		timers.SetString(key, t.UserData()), timers.SetIndex(int(id), lua.LString(key)), machine.SetString("timer", lua.LNumber(id))))
 	x.must(x.settle())
 	L.Push(lua.LNumber(id))
@@ -165,29 +165,26 @@ func cancel(L *lua.LState) int {
 	return 1
 }
 
-// tick fires the timers that are due. Each is an atomic call of its own; one that
-// fails is gone all the same. All of a tick together have little more than the
-// budget of one call: those that are left wait for the next tick.
+// tick fires the timer that is due first. Each has a tick of its own, and with it
+// a log index and the budget of a call; one that fails is gone all the same.
 func (m *Machine) tick(b []byte) []byte {
-	fired, before, x := 0, m.charged.Steps, m.prog.x
-	x.fold()
-	for ; fired < timersTickMax && !m.prog.broken; fired++ {
-		key, due, t, ok := firstTimer(m.store)
-		if !ok || due > m.clock || int(m.charged.Steps-before)+fired*timerSteps >= m.limits.instructions {
-			break
-		}
+	fired := 0
+	if key, due, t, ok := firstTimer(m.store); ok && due <= m.clock {
+		m.prog.x.fold()
 		m.fire(key, t)
-		x.fold()
+		fired++
 	}
 	b = command.AppendOKHead(b, m.current.index)
 	b = codec.AppendArrayLen(b, 1)
 	return codec.AppendInt(b, int64(fired))
 }
 
-// fire removes a timer and calls its method.
+// fire removes a timer and calls its method, unless the object is another one of
+// the same name by now.
 func (m *Machine) fire(key string, t *state.Table) {
 	text := func(k string) string { s, _ := t.GetString(nil, k).(lua.LString); return string(s) }
 	object, method, args := text("object"), text("method"), text("args")
+	born, _ := t.GetString(nil, "born").(lua.LNumber)
 	id, _ := strconv.ParseInt(key[dueDigits+1:], 10, 64)
 	timers := m.store.Section(sectionTimers)
 	m.begin()
@@ -195,6 +192,9 @@ func (m *Machine) fire(key string, t *state.Table) {
 		panic(fmt.Sprintf("luafsm: timer %q: %v", key, err))
 	}
 	m.commit()
+	if o := m.roots.byName[object]; o == nil || lua.LNumber(o.born) != born {
+		return
+	}
 	var result []byte
 	cmd := command.AppendCall(nil, 0, 0, object, method, []byte(args))
 	outer := m.dec

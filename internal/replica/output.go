@@ -91,6 +91,7 @@ func (r *Replica) Done(d Done) {
 	}
 	if r.tickPending && r.tickIndex != 0 && r.applied.Index >= r.tickIndex {
 		r.tickPending = false
+		r.proposeTimerTick() // more may be due
 	}
 	for _, dry := range d.DryRuns {
 		r.dryRunDone(dry)

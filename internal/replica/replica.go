@@ -27,6 +27,8 @@ const (
 	// TimeoutDefaultMs and TimeoutMaxMs bound how long a request may wait here.
 	TimeoutDefaultMs = 10_000
 	TimeoutMaxMs     = 600_000
+	// TicksMax bounds the replicated timers that one entry fires.
+	TicksMax = 256
 	// TickMsDefault is what Config.TickMs is if it is 0.
 	TickMsDefault = 20
 	// dumpWaitMinMs, doubled at each failure up to dumpWaitMaxMs, is how long a
@@ -124,8 +126,9 @@ type Replica struct {
 	// dumpingTickets wait for the dump under way. Who asks later gets a later
 	// one, with all that was acknowledged before.
 	dumpingTickets []Ticket
-	tickPending    bool       // a Tick was proposed and is not applied yet
-	tickIndex      raft.Index // of its entry; 0 until it is in the log
+	tickPending    bool       // Ticks were proposed and are not applied yet
+	tickIndex      raft.Index // of the last of them; 0 until it is in the log
+	ticks          int        // to propose next time; 0 counts as 1
 
 	expireIn int
 	out      Output
@@ -195,13 +198,22 @@ func (r *Replica) Tick(now int64) {
 }
 
 // proposeTimerTick lets the leader push the log clock when a replicated timer
-// is due. One tick is under way at a time.
+// is due. A tick fires one timer, as each is to have a log index of its own. How
+// many are due isn't known here: while some are left, twice as many are proposed
+// as the last time; what finds no timer does nothing.
 func (r *Replica) proposeTimerTick() {
-	if !r.IsLeader() || r.consistency.diverged || r.tickPending || r.applied.NextTimer == 0 || r.applied.NextTimer > r.now {
+	if !r.IsLeader() || r.consistency.diverged || r.tickPending {
+		return
+	}
+	if r.applied.NextTimer == 0 || r.applied.NextTimer > r.now {
+		r.ticks = 1
 		return
 	}
 	r.tickPending, r.tickIndex = true, 0
-	r.propose(proposal{payload: command.AppendTick(nil), tick: true})
+	for range max(r.ticks, 1) {
+		r.propose(proposal{payload: command.AppendTick(nil), tick: true})
+	}
+	r.ticks = min(2*max(r.ticks, 1), TicksMax)
 }
 
 // Step takes a message of a peer. back takes the answer to a forwarded request

@@ -121,20 +121,29 @@ func (r *Replica) proposeChecked(t Ticket, payload []byte, refused ...command.Ki
 func (r *Replica) propose(p proposal) {
 	switch {
 	case r.consistency.diverged:
-		r.fail(p.ticket, command.CodeNoLeader, r.outOfService())
+		r.refuse(p, command.CodeNoLeader, r.outOfService())
 		return
 	case len(p.payload) > wire.FrameBytesMax:
-		r.fail(p.ticket, command.CodeBadArgument, "command too large")
+		r.refuse(p, command.CodeBadArgument, "command too large")
 		return
 	case r.openBytes+len(p.payload) > OpenBytesMax:
-		r.fail(p.ticket, command.CodeOverloaded, "too many calls wait to enter the log")
+		r.refuse(p, command.CodeOverloaded, "too many calls wait to enter the log")
 		return
 	case r.unapplied > UnappliedBytesMax:
-		r.fail(p.ticket, command.CodeOverloaded, "too many committed calls wait to be applied")
+		r.refuse(p, command.CodeOverloaded, "too many committed calls wait to be applied")
 		return
 	}
 	r.open = append(r.open, p)
 	r.openBytes += len(p.payload)
+}
+
+// refuse ends a proposal that does not enter the log. If it is a tick, the next
+// one may be proposed: timers would wait for ever for one that is nowhere.
+func (r *Replica) refuse(p proposal, code command.Code, message string) {
+	if p.tick {
+		r.tickPending = false
+	}
+	r.fail(p.ticket, code, message)
 }
 
 // submitDeploy has the deploy tried out first; dryRunDone proposes it.
@@ -252,10 +261,7 @@ func (r *Replica) proposeEntry(calls []proposal, bytes int) {
 	first, last, term, err := r.raft.Propose(data, uint32(len(calls)))
 	if err != nil {
 		for i := range calls {
-			if calls[i].tick {
-				r.tickPending = false
-			}
-			r.fail(calls[i].ticket, codeOf(err), err.Error())
+			r.refuse(calls[i], codeOf(err), err.Error())
 		}
 		return
 	}
