@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/luafsm/internal/lib"
 	"github.com/yuin/gopher-lua/ast"
 )
 
@@ -95,12 +96,15 @@ type local struct {
 	fn     *checkedFunc // that declares it
 	object *checked     // when it holds a definition
 	body   *checkedFunc // when it holds a local function
+	// keeps says that the chunk put an iterator into it, which keeps its place.
+	keeps bool
 }
 
 // checkedFunc is a function of the script; the chunk is the first.
 type checkedFunc struct {
 	outer  *checkedFunc
 	method command.MethodKind // 0: a helper or the chunk
+	name   string             // of a method
 	object *checked
 	chunk  bool
 }
@@ -128,6 +132,7 @@ type checker struct {
 	fn       *checkedFunc
 	vars     []*local // in scope, innermost last
 	pending  []pending
+	calls    []helperCall
 	refs     map[*checkedFunc]map[*local]bool // local functions that a function names
 	findings []Finding
 	seen     map[string]int // identifiers per line, to find their columns
@@ -149,6 +154,7 @@ func (c *checker) walk() {
 
 func (c *checker) run() {
 	c.walk()
+	c.checkHelpers()
 	client := c.clientOnly()
 	for _, p := range c.pending {
 		if !client[p.fn] {
@@ -161,12 +167,7 @@ func (c *checker) run() {
 // use: they never run in the machine.
 func (c *checker) clientOnly() map[*checkedFunc]bool {
 	out := map[*checkedFunc]bool{}
-	used := map[*checkedFunc][]*checkedFunc{} // helper -> functions that name it
-	for by, names := range c.refs {
-		for l := range names {
-			used[l.body] = append(used[l.body], by)
-		}
-	}
+	used := c.users()
 	for changed := true; changed; {
 		changed = false
 		for h, by := range used {
@@ -182,6 +183,17 @@ func (c *checker) clientOnly() map[*checkedFunc]bool {
 		}
 	}
 	return out
+}
+
+// users are the functions that name each helper.
+func (c *checker) users() map[*checkedFunc][]*checkedFunc {
+	used := map[*checkedFunc][]*checkedFunc{}
+	for by, names := range c.refs {
+		for l := range names {
+			used[l.body] = append(used[l.body], by)
+		}
+	}
+	return used
 }
 
 // atClient says whether f, or a function around it, runs at clients only. A
@@ -308,6 +320,7 @@ func (c *checker) localAssign(s *ast.LocalAssignStmt) {
 				c.dry = true // what is wrong with it was reported with the call
 				l.object = c.definition(call)
 				c.dry = dry
+				l.keeps = i == 0 && c.fn.chunk && c.makesIterator(call)
 			}
 		}
 	}
@@ -316,11 +329,14 @@ func (c *checker) localAssign(s *ast.LocalAssignStmt) {
 // definition is the object that a call of object() defines.
 func (c *checker) definition(call *ast.FuncCallExpr) *checked {
 	f, ok := call.Func.(*ast.IdentExpr)
-	if !ok || f.Value != "object" || c.find("object") != nil || len(call.Args) == 0 {
+	if !ok || f.Value != "object" || c.find("object") != nil {
 		return nil
 	}
-	name, ok := call.Args[0].(*ast.StringExpr)
-	if !ok {
+	var name *ast.StringExpr
+	if len(call.Args) > 0 {
+		name, _ = call.Args[0].(*ast.StringExpr)
+	}
+	if name == nil {
 		c.report("object", call.Line(), "object: the name must be a string")
 		return nil
 	}
@@ -353,10 +369,27 @@ func (c *checker) definition(call *ast.FuncCallExpr) *checked {
 			case k.Value != "version":
 				c.note(k.Value, k.Line())
 				c.report(k.Value, k.Line(), "object %s: unknown option '%s'", o.name, k.Value)
+			case !wholeVersion(f.Value):
+				c.report("object", call.Line(), "object %s: version must be a positive integer", o.name)
 			}
 		}
+	default:
+		c.report("object", call.Line(), "object %s: the second argument is options, written {version = 2}, or the name of another object", o.name)
 	}
 	return o
+}
+
+// wholeVersion says whether e may be the version of an object.
+func wholeVersion(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.NumberExpr:
+		f, ok := lib.ParseNumber(e.Value)
+		n, whole := lib.Integer(f)
+		return ok && whole && n >= 1 && n <= versionMax
+	case *ast.StringExpr, *ast.TableExpr, *ast.FunctionExpr, *ast.NilExpr, *ast.TrueExpr, *ast.FalseExpr:
+		return false
+	}
+	return true // known when the script is loaded
 }
 
 // funcDef is function X:m(), function X.query:m() and their like.
@@ -402,7 +435,7 @@ func (c *checker) funcDef(s *ast.FuncDefStmt) {
 	case o.methods[name] == 0:
 		c.report(name, s.Line(), "%s:%s is defined twice", o.name, name)
 	}
-	c.function(s.Func, kind, o, true, nil)
+	c.function(s.Func, kind, o, true, nil).name = name
 }
 
 // receiver is the object and kind of methods that X, X.replicated or X.query
@@ -520,6 +553,9 @@ func (c *checker) expr(e ast.Expr) {
 func (c *checker) use(e *ast.IdentExpr) {
 	c.note(e.Value, e.Line())
 	if l := c.find(e.Value); l != nil {
+		if l.keeps && !c.fn.chunk {
+			c.report(e.Value, e.Line(), "'%s' is an iterator that the script made when it was loaded, and would go on from call to call; call pairs or gmatch in the method", e.Value)
+		}
 		if l.body != nil {
 			if c.refs[c.fn] == nil {
 				c.refs[c.fn] = map[*local]bool{}
@@ -571,8 +607,9 @@ func (c *checker) attr(e *ast.AttrGetExpr) {
 func (c *checker) call(e *ast.FuncCallExpr) {
 	if e.Func != nil {
 		c.expr(e.Func)
-		if c.fn != nil && !c.dry {
+		if !c.dry {
 			c.definition(e)
+			c.functionCall(e)
 		}
 		c.exprs(e.Args)
 		return
@@ -581,38 +618,6 @@ func (c *checker) call(e *ast.FuncCallExpr) {
 	c.note(e.Method, e.Line())
 	c.methodCall(e)
 	c.exprs(e.Args)
-}
-
-// methodCall checks self:m() and object:m() against what the method may call.
-func (c *checker) methodCall(e *ast.FuncCallExpr) {
-	id, ok := e.Receiver.(*ast.IdentExpr)
-	if !ok {
-		return
-	}
-	from, own := c.fn.context()
-	var o *checked
-	if l := c.find(id.Value); l != nil {
-		switch {
-		case id.Value == "self" && own != nil:
-			o = own
-		case l.object != nil:
-			o = l.object
-		}
-	} else {
-		o = c.objects[id.Value]
-	}
-	if o != nil && o.prototype != "" {
-		o = c.objects[o.prototype]
-	}
-	if o == nil || from == 0 || from == kindLocal {
-		return
-	}
-	switch kind := o.methods[e.Method]; {
-	case kind == kindLocal:
-		c.report(e.Method, e.Line(), "%s:%s is a local method: replicated code can't call it", o.name, e.Method)
-	case kind == kindReplicated && from == kindQuery:
-		c.report(e.Method, e.Line(), "%s:%s is a replicated method: a query can't call it", o.name, e.Method)
-	}
 }
 
 // compileFinding reads the position out of an error of compile.

@@ -92,7 +92,7 @@ func (x *exec) objectOptions(d *definition, t *state.Table) {
 		}
 		n, ok := v.(lua.LNumber)
 		i, whole := lib.Integer(float64(n))
-		if !ok || !whole || i < 1 || i > 1<<31 {
+		if !ok || !whole || i < 1 || i > versionMax {
 			throwf(x.L, "object %s: version must be a positive integer", d.name)
 		}
 		d.version = int(i)

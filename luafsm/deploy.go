@@ -223,6 +223,27 @@ func (u *upgrade) run(next *code) error {
 			return err
 		}
 	}
+	for _, name := range u.roots.names() {
+		if err := u.hidden(u.roots.byName[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hidden refuses a method of the name of a field that there is: inside, the
+// field would be found, outside the method.
+func (u *upgrade) hidden(o *object) error {
+	d := u.p.class(o)
+	if d == nil {
+		return nil
+	}
+	for _, mt := range d.order {
+		if o.table.GetString(nil, mt.name) != lua.LNil {
+			return &failure{command.CodeBadArgument, fmt.Sprintf("%s:%d:1: %s has a field %s, which a method can't be named like; raise the version and rename it in migrate",
+				d.script, mt.line, o.name, mt.name)}
+		}
+	}
 	return nil
 }
 

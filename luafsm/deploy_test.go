@@ -319,3 +319,46 @@ function T.query:get() return self.n or 0 end
 	r.expect("its own", r.cmd(command.AppendTick(nil)), "1")
 	r.expect("has happened", show(r.query(command.AppendQuery(nil, "t", "get", nil))), "1")
 }
+
+// A deploy can't bring a method that a field of the state would hide.
+func TestDeployOfHiddenMethod(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("t.lua", `local T = object "t"
+function T:init() self.val = 1 end
+function T.query:get() return self.val end
+`)
+	const later = `local T = object("t", {version = 2})
+function T:migrate() %s end
+function T.replicated:val() return 2 end
+`
+	r.expect("hidden", show(r.deploy("t.lua", fmt.Sprintf(later, ""))),
+		"bad_argument: t.lua:3:1: t has a field val, which a method can't be named like; raise the version and rename it in migrate")
+	r.expect("nothing has changed", show(r.query(command.AppendQuery(nil, "t", "get", nil))), "1")
+	r.mustDeploy("t.lua", fmt.Sprintf(later, "self.value, self.val = self.val, nil"))
+	r.expect("renamed", show(r.call("t", "val")), "2")
+}
+
+// Definitions one after the other are no expression.
+func TestManyMethods(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("local X = object 'x'\n")
+	for i := range 400 {
+		fmt.Fprintf(&b, "function X.query:get%d() return self.n end\n", i)
+	}
+	newRig(t).mustDeploy("x.lua", b.String())
+}
+
+// Arguments and results of a call are bounded together.
+func TestMessageBytes(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("t.lua", `local T = object "t"
+function T.replicated:echo(s) return s end
+`)
+	r.apply(command.AppendSetting(nil, 0, 0, "message_bytes", 10000))
+	r.expect("half of it", show(r.call("t", "echo", strings.Repeat("x", 4900)))[:3], "xxx")
+	for _, n := range []int{6000, 9990, 20000} {
+		if res := r.call("t", "echo", strings.Repeat("x", n)); res.Code == command.CodeOK {
+			t.Errorf("%d bytes went in and out", n)
+		}
+	}
+}

@@ -31,12 +31,13 @@ type exec struct {
 	limits *limits
 	mode   mode
 
-	steps int                        // left; below 0 the call is over
-	bytes int                        // left
-	given struct{ steps, bytes int } // what of them is not in spent yet
-	spent *Charges                   // nil: nobody asks
-	fatal *failure
-	depth int // pcalls under way
+	steps       int                        // left; below 0 the call is over
+	bytes       int                        // left
+	messageLeft int                        // bytes that arguments have left for results
+	given       struct{ steps, bytes int } // what of them is not in spent yet
+	spent       *Charges                   // nil: nobody asks
+	fatal       *failure
+	depth       int // pcalls under way
 
 	index   uint64
 	clock   int64

@@ -84,10 +84,18 @@ func (e *jsonWriter) table(t *state.Table, depth int) {
 	}
 	e.room(2)
 	e.b = append(e.b, open)
+	number := "" // the text of the last key that is a number
 	for it, first := t.Iter(view), true; ; first = false {
 		k, v, ok := it.Next()
 		if !ok {
 			break
+		}
+		if n, ok := k.(lua.LNumber); ok && !array {
+			text := lib.FormatNumber(float64(n))
+			if text == number || t.GetString(view, text) != lua.LNil {
+				throwf(e.x.L, "json.encode: two keys are \"%s\" as texts", text)
+			}
+			number = text
 		}
 		e.room(2)
 		if !first {

@@ -119,6 +119,8 @@ func TestLanguage(t *testing.T) {
 		{`return ("k=v"):gsub("(%w)=(%w)", "%2=%1"), ("abc"):gsub("%w", {a = "1"}), ("abc"):gsub("b", function(c) return c:upper() end)`, "v=k 1bc aBc 1"},
 		{`return math.floor(2.7), math.max(1, 5, 3), math.huge, math.abs(-2), math.fmod(7, 3), math.pi`, "2 5 +Inf 2 1 3.1415926535898"},
 		// ours
+		{`return pcall(json.encode, {[1] = 1, ["1"] = 2, a = 1})`, `false t.lua:4: json.encode: two keys are "1" as texts`},
+		{`return pcall(json.encode, {[0.1] = 1, [0.1 + 2^-55] = 2})`, `false t.lua:4: json.encode: two keys are "0.1" as texts`},
 		{`return json.encode({b = 1, a = {1, 2, "x"}}), json.decode('{"a":[1,2,null],"b":true}')`, `{"a":[1,2,"x"],"b":1} {a={1,2},b=true}`},
 		{`local t = {1, {2}} local c = copy(t) c[2][1] = 9 return t, c`, "{1,{2}} {1,{9}}"},
 		{`return now(), index(), caller()`, "1000 2 nil"},

@@ -17,7 +17,7 @@ type limits struct {
 	events       int // events that are kept
 	stringBytes  int // longest string
 	callBytes    int // bytes of strings and tables that one call makes
-	messageBytes int // arguments or results of one call
+	messageBytes int // arguments and results of one call, together
 	nesting      int // of arguments, results and JSON
 	scriptBytes  int // one script
 	sessionTTL   int // seconds of the log clock without a call after which a session ends
@@ -41,7 +41,7 @@ type setting struct {
 //	deploy_instructions  10000000     10000   1000000000     a whole deploy: chunks (1000000 each at most), init (like a call each), migrate
 //	events               100000       0       1000000        events kept for subscribers that resume (64 MiB at most)
 //	instructions         1000000      1000    1000000000     one call, of a client or of a timer
-//	message_bytes        67108864     4096    268435456      arguments, or results, of one call
+//	message_bytes        67108864     4096    268435456      arguments and results of one call, together
 //	nesting              100          4       100            tables within tables in arguments, results and JSON
 //	script_bytes         262144       4096    1048576        one script
 //	session_ttl          3600         1       2592000        seconds without a call after which a session ends
@@ -84,6 +84,7 @@ const (
 	timersMax       = 1_000_000 // replicated timers that may wait
 	metaDepthMax    = 16        // __index and __newindex that refer to one another
 	nameBytesMax    = 64        // name of an object, method or script
+	versionMax      = 1 << 31   // of an object
 	scriptsMax      = 1000      // scripts that are deployed
 	printBytesMax   = 4096      // of one print
 	messageTextMax  = 4096      // bytes of an error's message

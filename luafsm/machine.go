@@ -379,7 +379,8 @@ func (x *exec) pushArgs(d *codec.Decoder) (int, error) {
 	if n > argsMax {
 		return 0, fmt.Errorf("%d arguments, at most %d are allowed", n, argsMax)
 	}
-	if d.Left() > x.limits.messageBytes {
+	x.messageLeft = x.limits.messageBytes - d.Left()
+	if x.messageLeft < 0 {
 		return 0, state.ErrBytes
 	}
 	lim := state.Limits{Depth: x.limits.nesting, Bytes: x.limits.messageBytes}
@@ -413,7 +414,7 @@ func (x *exec) appendValues(b []byte) ([]byte, error) {
 		return b, fmt.Errorf("%d values, at most %d are allowed", n, argsMax)
 	}
 	b = codec.AppendArrayLen(b, n)
-	left := x.limits.messageBytes
+	left := x.messageLeft
 	for i := 1; i <= n; i++ {
 		var err error
 		before := len(b)

@@ -73,7 +73,7 @@ func readSource(name, text string, bytesMax int) (*source, *Finding) {
 	if err != nil {
 		f := syntaxFinding(name, err)
 		if n := len(s.tokens); f.Text == endOfScript && n > 0 {
-			f.Line = s.tokens[n-1].Pos.Line
+			f.Line, f.Col = s.tokens[n-1].Pos.Line, max(s.tokens[n-1].Pos.Column, 1)
 		}
 		return nil, f
 	}
@@ -94,7 +94,7 @@ func syntaxFinding(name string, err error) *Finding {
 	case e.Pos.Line < 1:
 		f.Line, f.Text = 1, endOfScript
 	case e.Token != "" && len(e.Token) <= nameBytesMax:
-		f.Text = fmt.Sprintf("%s near '%s'", e.Message, e.Token)
+		f.Text = fmt.Sprintf("%s near '%s'", e.Message, strings.ToValidUTF8(e.Token, "?"))
 	}
 	return f
 }
@@ -120,7 +120,7 @@ func (s *source) scan() *Finding {
 		if err != nil {
 			f := syntaxFinding(s.name, err)
 			if f.Text == endOfScript {
-				f.Line = last.Pos.Line
+				f.Line, f.Col = max(last.Pos.Line, 1), max(last.Pos.Column, 1)
 			}
 			return f
 		}
@@ -138,9 +138,12 @@ func (s *source) scan() *Finding {
 		switch tok.Type {
 		case '(', '{', '[', parse.TFunction, parse.TDo, parse.TIf, parse.TRepeat:
 			l := level{function: tok.Type == parse.TFunction}
-			if endsOperand(last.Type) || tok.Type == '[' {
+			switch {
+			case l.function && endsOperand(last.Type):
+				top.operators = 0 // a new statement
+			case endsOperand(last.Type) || tok.Type == '[':
 				top.operators++ // a call or an access
-			} else if tok.Type == '(' {
+			case tok.Type == '(':
 				l.shared, l.operators = true, top.operators
 			}
 			if l.function {
