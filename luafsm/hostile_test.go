@@ -126,7 +126,7 @@ func TestHostileScriptFiles(t *testing.T) {
 		{"bom", "\ufeffreturn", ""},
 		{"shebang", "#!/usr/bin/env syncsh\nlocal X = object 'x'", "x: new, version 1 (t.lua)"},
 		{"nul", "return '\x00'", ""},
-		{"garbage", "\xff\xfe\x00", "bad_argument: t.lua:1:1: Invalid token near '\xff'"},
+		{"garbage", "\xff\xfe\x00", "bad_argument: t.lua:1:1: Invalid token near '\ufffd'"},
 		{"empty", "", ""},
 		{"too large", strings.Repeat(" ", 300<<10), "bad_argument: t.lua:1:1: script of 307200 bytes, at most 262144 are allowed"},
 		{"upvalues", manyUpvalues(), "bad_argument: t.lua:151:1: function with more than 60 variables of outer functions"},

@@ -94,7 +94,7 @@ func syntaxFinding(name string, err error) *Finding {
 	case e.Pos.Line < 1:
 		f.Line, f.Text = 1, endOfScript
 	case e.Token != "" && len(e.Token) <= nameBytesMax:
-		f.Text = fmt.Sprintf("%s near '%s'", e.Message, strings.ToValidUTF8(e.Token, "?"))
+		f.Text = fmt.Sprintf("%s near '%s'", e.Message, strings.ToValidUTF8(e.Token, "\ufffd"))
 	}
 	return f
 }
