@@ -184,18 +184,21 @@ func (c *Client) Exec(ctx context.Context, op wire.Op, mode Mode, payload []byte
 		end = d
 	}
 	wait := retryMin
+	// What the last try ended with says more than that there is no time for another.
+	var last error = errorf(CodeNoLeader, "the time of the call was over before it was sent; nothing happened")
 	for {
 		c.mu.Lock()
 		generation := c.generation
 		c.mu.Unlock()
 		left := time.Until(end)
 		if left <= 0 {
-			return command.Result{}, errorf(CodeNoLeader, "the time of the call was over before it was sent; nothing happened")
+			return command.Result{}, last
 		}
 		res, err := c.once(ctx, op, mode, left, payload)
 		if err == nil || !c.tryAgain(err, generation) {
 			return res, err
 		}
+		last = err
 		pause := wait/2 + rand.N(wait)
 		if time.Until(end) <= pause {
 			return res, err

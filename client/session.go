@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -109,7 +110,10 @@ func (c *Client) openSession() {
 			c.sess = nil
 		}
 		code, why := CodeOf(err), "the node's answer can't be read"
-		if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			why = e.Message // its code becomes that of the call
+		} else if err != nil {
 			why = err.Error()
 		}
 		if code == CodeTimeout || code == CodeOK {

@@ -44,6 +44,9 @@ const (
 // ErrCheck is returned when the object did not grow by what was acknowledged.
 var ErrCheck = errors.New("bench: acknowledged calls and the object's value do not match")
 
+// ErrNothing is returned, wrapped around the last error, when no call succeeded.
+var ErrNothing = errors.New("bench: no call succeeded")
+
 // ErrOptions is returned, wrapped, for Options that no run is possible with.
 var ErrOptions = errors.New("bench: bad options")
 
@@ -85,7 +88,7 @@ func badArgument(format string, args ...any) error {
 }
 
 // Run makes the load until the duration or ctx ends. A report comes with a nil
-// error and with ErrCheck.
+// error, with ErrCheck and with ErrNothing.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -101,6 +104,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	before, skip := r.value(ctx)
 	report := r.load(ctx)
 	report.Check, report.CheckDetail = CheckSkipped, skip
+	if last := r.lastError(); report.Acknowledged == 0 && last != nil {
+		return report, fmt.Errorf("%w: %w", ErrNothing, last)
+	}
 	if skip != "" {
 		return report, nil
 	}
@@ -141,6 +147,7 @@ type worker struct {
 	inWindow uint64 // of acked: before the end of the duration
 	unknown  uint64
 	errors   map[client.Code]uint64
+	last     error
 }
 
 // A slot is one place in a worker's pipeline.
@@ -297,6 +304,7 @@ func (s *slot) ended(_ command.Result, err error) {
 		_ = w.latency.RecordValue(min(int64((now-s.began)/time.Microsecond), latencyMax)) // in range by the min
 	} else {
 		w.errors[code]++
+		w.last = err
 		if code == client.CodeTimeout {
 			w.unknown++
 		}
@@ -310,6 +318,19 @@ func (s *slot) ended(_ command.Result, err error) {
 	default:
 		time.AfterFunc(pauseRefused, func() { s.issue(time.Since(w.r.started)) })
 	}
+}
+
+// lastError is one that a call ended with, nil if none did.
+func (r *run) lastError() error {
+	for _, w := range r.workers {
+		w.mu.Lock()
+		err := w.last
+		w.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watch waits for the end and writes progress.

@@ -154,6 +154,24 @@ func TestErrorsAreCounted(t *testing.T) {
 	}
 }
 
+// A run in which nothing worked is no measurement.
+func TestNothingSucceeded(t *testing.T) {
+	k := &counter{answer: func(_ int64, r wire.Request, b []byte) ([]byte, bool) {
+		return wire.AppendReply(b, r.ID, command.AppendError(nil, 0, client.CodeScript, "boom", "", nil)), true
+	}}
+	report, err := Run(t.Context(), Options{Addrs: []string{k.start(t)}, Object: "counter", Method: "inc", Clients: 2, Pipeline: 2, Duration: 20 * time.Millisecond})
+	if !errors.Is(err, ErrNothing) || client.CodeOf(err) != client.CodeScript {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := report.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "p50      -\n") {
+		t.Errorf("latencies of no call:\n%s", text.String())
+	}
+}
+
 func TestCheckSkipped(t *testing.T) {
 	k := &counter{}
 	addr := k.start(t)

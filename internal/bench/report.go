@@ -80,7 +80,7 @@ func (r *Report) compare(before, after, step float64) {
 	r.Check, r.CheckDetail = CheckOK, ""
 	if !(r.Grew >= least && r.Grew <= most) {
 		r.Check = CheckFailed
-		r.CheckDetail = fmt.Sprintf("%d calls were acknowledged and %d are unknown, but the value grew by %v", r.Acknowledged, r.Unknown, r.Grew)
+		r.CheckDetail = fmt.Sprintf("%d calls were acknowledged and %d are unknown, but the value grew by %v; did others change it meanwhile?", r.Acknowledged, r.Unknown, r.Grew)
 	}
 }
 
@@ -95,6 +95,10 @@ func (r *Report) WriteText(w io.Writer) error {
 		name string
 		us   int64
 	}{{"p50", r.Latency.P50}, {"p90", r.Latency.P90}, {"p99", r.Latency.P99}, {"p99.9", r.Latency.P999}, {"max", r.Latency.Max}} {
+		if r.Acknowledged == 0 {
+			line(q.name, "-")
+			continue
+		}
 		line(q.name, "%.3f ms", float64(q.us)/1000)
 	}
 	line("errors", "%s", r.errorsText())

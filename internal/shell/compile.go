@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/ast"
@@ -73,7 +74,7 @@ func compileChunk(src, name string, kind chunkKind) (*lua.FunctionProto, error) 
 	// The newline makes an unfinished string end at its line, not at the end.
 	stmts, err := parse.Parse(strings.NewReader(src+"\n"), name)
 	if err != nil {
-		return nil, parseFailure(err, name)
+		return nil, parseFailure(err, name, src)
 	}
 	r := rewriter{}
 	if kind == chunkInput {
@@ -109,7 +110,7 @@ func (e *syntaxError) As(target any) bool {
 	return ok
 }
 
-func parseFailure(err error, name string) error {
+func parseFailure(err error, name, src string) error {
 	var p *parse.Error
 	if !errors.As(err, &p) {
 		return &LuaError{Text: fmt.Sprintf("%s: %v", name, err)}
@@ -117,7 +118,23 @@ func parseFailure(err error, name string) error {
 	if p.Pos.Line == parse.EOF {
 		return fmt.Errorf("%s: syntax error at the end of the input: %w", name, ErrIncomplete)
 	}
-	return &syntaxError{name, p.Message, strings.TrimSpace(p.Token), p.Pos.Line, p.Pos.Column}
+	token := strings.TrimSpace(p.Token)
+	if token == "" { // the parser names no token that is a single character
+		token = characterAt(src, p.Pos.Line, p.Pos.Column)
+	}
+	return &syntaxError{name, p.Message, token, p.Pos.Line, p.Pos.Column}
+}
+
+// characterAt is the character at a line and a column in bytes, both from 1.
+func characterAt(src string, line, column int) string {
+	for ; line > 1; line-- {
+		_, src, _ = strings.Cut(src, "\n")
+	}
+	if column < 1 || column > len(src) {
+		return ""
+	}
+	r, _ := utf8.DecodeRuneInString(src[column-1:])
+	return string(r)
 }
 
 // topLocals turns the locals that a chunk declares at its top into globals.

@@ -88,6 +88,10 @@ const errorTextMax = 8 << 10
 // ErrorText is an error as people read it; whole is for programs.
 func ErrorText(err error, whole bool) string {
 	text := err.Error()
+	var call *command.Error
+	if errors.As(err, &call) {
+		text = strings.Replace(text, call.Message, raisedText(call), 1)
+	}
 	if whole || len(text) <= errorTextMax {
 		return text
 	}
@@ -98,12 +102,35 @@ func ErrorText(err error, whole bool) string {
 	return fmt.Sprintf("%s... (%d bytes more; --json shows all)", text[:at], len(text)-at)
 }
 
+// noMessage begins the message of an error whose value has no text of its own.
+const noMessage = "(error object is a "
+
+// raisedText is the message of a failed call. A value that is no text says not
+// where it was raised, and perhaps nothing else: the traceback and the value do.
+func raisedText(e *command.Error) string {
+	if e.Value == nil {
+		return e.Message
+	}
+	text := e.Message
+	if strings.HasPrefix(text, noMessage) {
+		d := codec.NewDecoder(e.Value)
+		if v, err := decodeValue(&d, 0); err == nil {
+			text = Format(v)
+		}
+	}
+	if at, _, ok := strings.Cut(e.Traceback, ": in "); ok {
+		text = at + ": " + text
+	}
+	return text
+}
+
 // errorObject makes the value that Lua code gets for a failed call: a table with
-// code, message, value, index and traceback, whose text is that of the error.
+// code, message, value, index and traceback, whose text is that of the error. Of a
+// value that is a table it has the fields too.
 func (s *Session) errorObject(e *command.Error) lua.LValue {
 	t := &lua.LTable{Metatable: s.errorMeta}
 	t.RawSetString("code", lua.LString(e.Code.String()))
-	t.RawSetString("message", lua.LString(e.Message))
+	t.RawSetString("message", lua.LString(raisedText(e)))
 	if e.Index != 0 {
 		t.RawSetString("index", lua.LNumber(e.Index))
 	}
@@ -144,6 +171,14 @@ func errorMetatable(l *lua.LState) *lua.LTable {
 		return lua.LVAsString(v)
 	}
 	mt := l.NewTable()
+	mt.RawSetString("__index", l.NewFunction(func(l *lua.LState) int {
+		v := lua.LValue(lua.LNil)
+		if raised, ok := l.CheckTable(1).RawGetString("value").(*lua.LTable); ok {
+			v = raised.RawGet(l.Get(2))
+		}
+		l.Push(v)
+		return 1
+	}))
 	mt.RawSetString("__tostring", l.NewFunction(func(l *lua.LState) int {
 		l.Push(lua.LString(text(l, l.Get(1))))
 		return 1

@@ -163,6 +163,10 @@ func (s *Session) assignError(name, path string) error {
 	if i := slices.IndexFunc(calls, func(c string) bool { return strings.HasPrefix(c, name+":set(") }); i >= 0 {
 		hint = "call " + calls[i]
 	} else if len(calls) > 0 {
+		const shown = 3
+		if n := len(calls) - shown; n > 1 {
+			calls = append(calls[:shown:shown], fmt.Sprintf("one of %d others", n))
+		}
 		hint = "call " + strings.Join(calls, " or ")
 	}
 	return fmt.Errorf("%s can't be assigned from here: state changes only in replicated methods; %s", path, hint)

@@ -44,7 +44,11 @@ func appendValue(b []byte, v lua.LValue, path string, depth int) ([]byte, error)
 
 func appendTable(b []byte, t *lua.LTable, path string, depth int) ([]byte, error) {
 	if depth >= depthMax {
-		return b, fmt.Errorf("%s: nested deeper than %d: %w", path, depthMax, ErrNotData)
+		const pathMax = 60
+		if len(path) > pathMax {
+			path = path[:pathMax] + "..."
+		}
+		return b, fmt.Errorf("%s: nested deeper than %d, or inside itself: %w", path, depthMax, ErrNotData)
 	}
 	if t.Metatable != lua.LNil && t.Metatable != nil {
 		return b, fmt.Errorf("%s: a table with a metatable can't be replicated: %w", path, ErrNotData)
