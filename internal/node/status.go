@@ -69,6 +69,7 @@ func (n *Node) status() wire.NodeStatus {
 	s.Applied = uint64(applied.Index)
 	s.Digest = fmt.Sprintf("%x", applied.Digest)
 	s.DigestIndex = uint64(applied.Index)
+	s.Machine = applied.Version
 	s.SnapshotIndex = uint64(n.replica.Snapshot().Index)
 	s.LogFirst = uint64(st.FirstIndex)
 	s.LogBytes = st.LogBytes

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/syncsh/syncsh/internal/replica"
@@ -106,6 +107,9 @@ func (h hands) Dump(v *luafsm.Version, meta raft.SnapshotMeta) {
 func (h hands) Install(meta raft.SnapshotMeta) (*luafsm.Machine, error) {
 	m, err := h.n.store.Install(meta)
 	if err != nil {
+		if errors.Is(err, luafsm.ErrVersion) { // another try would end the same
+			h.n.inbox.add(func(in *inputs) { in.failed = err })
+		}
 		h.n.log.Warn("snapshot of the leader not installed", "index", meta.Index, "err", err)
 		return nil, err
 	}

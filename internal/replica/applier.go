@@ -42,7 +42,7 @@ func (a *Applier) Err() error { return a.machine.Err() }
 
 // State is where the machine stands.
 func (a *Applier) State() Applied {
-	s := Applied{Index: a.machine.Index(), Clock: a.machine.Clock(), Digest: a.machine.Digest()}
+	s := Applied{Index: a.machine.Index(), Clock: a.machine.Clock(), Digest: a.machine.Digest(), Version: a.machine.Version()}
 	if t, ok := a.machine.NextTimer(); ok {
 		s.NextTimer = max(t, 1)
 	}

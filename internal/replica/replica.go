@@ -6,6 +6,7 @@ import (
 
 	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/wire"
+	"github.com/syncsh/syncsh/luafsm"
 	"github.com/syncsh/syncsh/raft"
 )
 
@@ -58,6 +59,9 @@ type Config struct {
 	SnapshotEntries    uint64
 	SnapshotBytes      uint64
 	SnapshotIntervalMs int64
+	// Runs is the highest version of the machine that this program runs,
+	// luafsm.MachineVersion if 0.
+	Runs int
 }
 
 // Replier takes answers. result is an encoded command.Result and is only valid
@@ -134,6 +138,7 @@ type Replica struct {
 	out      Output
 
 	consistency consistency
+	upgrades    upgrades
 }
 
 // Applied is how far the machine is.
@@ -141,6 +146,7 @@ type Applied struct {
 	Index     raft.Index
 	Clock     int64 // ms, the log clock
 	Digest    [16]byte
+	Version   int   // of the machine's semantics, in force
 	NextTimer int64 // ms of the log clock at which a replicated timer is due; 0 for none
 }
 
@@ -149,6 +155,9 @@ type Applied struct {
 func New(cfg Config, init raft.Initial, machine Applied, now int64) (*Replica, error) {
 	if cfg.TickMs == 0 {
 		cfg.TickMs = TickMsDefault
+	}
+	if cfg.Runs == 0 {
+		cfg.Runs = luafsm.MachineVersion
 	}
 	core, err := raft.New(cfg.Raft, init)
 	if err != nil {
@@ -190,6 +199,7 @@ func (r *Replica) Tick(now int64) {
 	r.raft.Tick()
 	r.proposeTimerTick()
 	r.tickDigests()
+	r.tickUpgrades()
 	r.considerDump()
 	if r.expireIn--; r.expireIn <= 0 {
 		r.expireIn = expireTicks
@@ -237,6 +247,8 @@ func (r *Replica) Step(m wire.PeerMessage, back Replier) error {
 		return r.join(m.From, *m.Join)
 	case m.Digest != nil:
 		r.stepDigest(m.From, m.Digest)
+	case m.Runs != nil:
+		r.stepRuns(m.From, m.Runs)
 	}
 	return nil
 }

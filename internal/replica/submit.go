@@ -287,6 +287,7 @@ func (r *Replica) reignChanged() {
 		r.orphans = append(r.orphans, r.pending...)
 		r.pending = nil
 		r.tickPending = false
+		r.upgrades.heard = nil
 	}
 	if r.wasTerm != term {
 		// The old leader may never answer; with a session the caller asks again.

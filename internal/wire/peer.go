@@ -77,6 +77,8 @@ func AppendPeer(b []byte, m PeerMessage) []byte {
 		b = appendFrameHead(b, 3, FrameDigest)
 		b = codec.AppendUint(b, uint64(m.Digest.Index))
 		return codec.AppendBytes(b, m.Digest.Sum[:])
+	case m.Runs != nil:
+		return codec.AppendUint(appendFrameHead(b, 2, FrameRuns), uint64(m.Runs.Machine))
 	}
 	panic("wire: peer message without a part")
 }
@@ -101,6 +103,8 @@ func DecodePeer(frame []byte) (m PeerMessage, err error) {
 		m.Join, err = decodeJoin(frame)
 	case FrameDigest:
 		m.Digest, err = decodeDigest(frame)
+	case FrameRuns:
+		m.Runs, err = decodeRuns(frame)
 	default:
 		err = fmt.Errorf("peer frame of type %d: %w", frameType, codec.ErrRange)
 	}
@@ -160,6 +164,21 @@ func decodeDigest(frame []byte) (*Digest, error) {
 		return nil, err
 	}
 	return out, d.End()
+}
+
+func decodeRuns(frame []byte) (*Runs, error) {
+	d := codec.NewDecoder(frame)
+	if err := openFrame(&d, 2, FrameRuns); err != nil {
+		return nil, err
+	}
+	v, err := d.Uint()
+	if err != nil {
+		return nil, err
+	}
+	if v == 0 || v > math.MaxInt32 {
+		return nil, fmt.Errorf("machine version %d: %w", v, codec.ErrRange)
+	}
+	return &Runs{int(v)}, d.End()
 }
 
 func decodeSum(d *codec.Decoder) (sum [16]byte, err error) {

@@ -92,6 +92,7 @@ func forms() []form {
 		peerForm("digest", func(r *rand.Rand) PeerMessage {
 			return PeerMessage{Digest: &Digest{raft.Index(randomUint(r)), randomSum(r)}}
 		}),
+		peerForm("runs", func(r *rand.Rand) PeerMessage { return PeerMessage{Runs: &Runs{1 + int(r.Int32N(1000))}} }),
 	}
 }
 

@@ -106,6 +106,7 @@ type NodeStatus struct {
 	DigestIndex   uint64         `msgpack:"digest_index" json:"digest_index"`
 	Diverged      bool           `msgpack:"diverged" json:"diverged"`
 	Version       string         `msgpack:"version" json:"version"`
+	Machine       int            `msgpack:"machine_version" json:"machine_version"` // of the semantics of scripts, in force
 	Durability    string         `msgpack:"durability" json:"durability"` // fsync, async, memory
 	SnapshotIndex uint64         `msgpack:"snapshot_index" json:"snapshot_index"`
 	LogFirst      uint64         `msgpack:"log_first" json:"log_first"`
@@ -148,6 +149,7 @@ const (
 	FrameForwardReply = 20 // [20, id, result]
 	FrameJoin         = 21 // [21, id, role, name, addr]: let me in, to the leader
 	FrameDigest       = 22 // [22, index, digest]
+	FrameRuns         = 23 // [23, machine version]: what the sender's program runs, to the leader
 )
 
 // PeerHello is the first frame of a peer connection.
@@ -167,6 +169,7 @@ type PeerMessage struct {
 	ForwardReply *ForwardReply
 	Join         *raft.Member
 	Digest       *Digest
+	Runs         *Runs
 }
 
 // ForwardReply brings a leader's result back to the node that forwarded.
@@ -174,6 +177,9 @@ type ForwardReply struct {
 	ID     uint64
 	Result []byte // an encoded command.Result
 }
+
+// Runs is the highest version of the machine that a member's program runs.
+type Runs struct{ Machine int }
 
 // Digest is a replica's digest of the state at an index.
 type Digest struct {
