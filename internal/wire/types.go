@@ -107,7 +107,7 @@ type NodeStatus struct {
 	Diverged      bool           `msgpack:"diverged" json:"diverged"`
 	Version       string         `msgpack:"version" json:"version"`
 	Machine       int            `msgpack:"machine_version" json:"machine_version"` // of the semantics of scripts, in force
-	Durability    string         `msgpack:"durability" json:"durability"` // fsync, async, memory
+	Durability    string         `msgpack:"durability" json:"durability"`           // fsync, async, memory
 	SnapshotIndex uint64         `msgpack:"snapshot_index" json:"snapshot_index"`
 	LogFirst      uint64         `msgpack:"log_first" json:"log_first"`
 	LogBytes      uint64         `msgpack:"log_bytes" json:"log_bytes"`
