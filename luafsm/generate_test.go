@@ -19,6 +19,8 @@ type generator struct {
 	fresh   int
 	nesting int
 	objects []string // that the code may call
+	// The session that calls are in, its serials given and those acknowledged.
+	session, serial, acked uint64
 }
 
 const (
@@ -218,6 +220,11 @@ func (g *generator) statement() {
 		g.line("self.n = self.n + 1")
 		return
 	}
+	if g.IntN(60) == 0 {
+		g.line("if %s then %s end", g.condition(1), pick(g, "while true do end", "local s = 'x' while true do s = s .. s end",
+			"local t = {} while true do t[#t + 1] = {} end", "local function f() return f() + 1 end f()", "while true do pcall(error, 1) end"))
+		return
+	}
 	switch g.IntN(24) {
 	case 0, 1:
 		g.local(numbers, g.number(3))
@@ -288,7 +295,7 @@ func (g *generator) write() {
 	case 7:
 		g.line("table.sort(self.nums%s)", pick(g, "", ", function(a, b) return a > b end"))
 	case 8:
-		g.line("%s", pick(g, "self.a, self.b = self.b, self.a", "self.map = {}", "self.b = self.map", "self.t = h1", "self.map.a = (self.map.a or 0) + 1", "self.list[3] = nil", "self.a = nil"))
+		g.line("%s", pick(g, "self.a, self.b = self.b, self.a", "self.map = {}", "self.b = self.map", "self.t = h1", "self.map.a = (self.map.a or 0) + 1", "self.list[3] = nil", "self.a = nil", "self.kept = tostring(kept)", "self.it = tostring((it()))"))
 	}
 }
 
@@ -359,12 +366,25 @@ func (g *generator) matches() {
 	g.vars[texts] = append(g.vars[texts], s)
 }
 
+// chunk is code that runs when the script is loaded, again on every machine that
+// restores, and whose values methods keep.
+func (g *generator) chunk() {
+	g.line("local kept = %s", pick(g, "1", "2", "pcall(copy, {{{{{{{1}}}}}}})", "select('#', pcall(json.encode, {{{{{{1}}}}}}))", "#('x'):rep(5000)",
+		"pcall(now)", "pcall(random)", "#table.concat({1, 2, 3}, '-')", "('a b c'):gsub('%a', string.upper)", "tostring(math.sin(1))", "{('k=v'):match('(%w+)=(%w+)')}"))
+	if g.IntN(12) == 0 { // refused
+		g.line("local it = %s", pick(g, "('a b c'):gmatch('%a')", "pairs({1, 2, 3})", "(function() local n = 0 return function() n = n + 1 return n end end)()"))
+	} else {
+		g.line("local function it() return %s end", pick(g, "kept", "shared[1]", "type(kept)"))
+	}
+}
+
 // script is a definition of the object name.
 func (g *generator) script(name string, version int, others []string) string {
 	g.b.Reset()
 	g.fresh, g.vars, g.objects = 0, [3][]string{}, nil
 	g.line("local X = object(%q, {version = %d})", name, version)
 	g.line("local shared = {1, 2, x = 'frozen'}")
+	g.chunk()
 	g.line("local function h1(a, b) return a + b * %s end", pick(g, "2", "0.5", "-1"))
 	g.line("local function h2(...) local t = {...} return %s, ... end", pick(g, "#t", "t[1]", "shared.x"))
 	g.line("function X:init() self.n = 0 self.list = {} self.map = {} self.nums = {} self.made = index() end")
@@ -463,10 +483,32 @@ func (g *generator) command(version *int) []byte {
 		}
 		return command.AppendCall(nil, 1, 1, "o1", "q", nil)
 	case 5:
-		return command.AppendSetting(nil, 1, 1, pick(g, "instructions", "events", "nesting", "none", "message_bytes"), pick(g, 5000.0, 20000, 3, 50, 1.5, 100))
+		return command.AppendSetting(nil, 1, 1, pick(g, "instructions", "events", "nesting", "none", "message_bytes", "session_ttl"), pick(g, 5000.0, 20000, 3, 50, 1.5, 100))
 	case 6:
 		b := command.AppendCall(nil, 1, 1, "o1", "m1", g.arguments())
 		return b[:g.IntN(len(b))]
 	}
-	return command.AppendCall(nil, uint64(g.IntN(3)), 1, g.object(), pick(g, "m1", "m2", "m1", "m2", "m2", "fire"), g.arguments())
+	call := command.AppendCall(nil, uint64(g.IntN(3)), 1, g.object(), pick(g, "m1", "m2", "m1", "m2", "m2", "fire"), g.arguments())
+	if g.IntN(2) == 0 {
+		return call
+	}
+	return g.inSession(call)
+}
+
+// inSession makes a call one of the session: mostly its next, now and then one
+// that was made before, or is of no session that there is.
+func (g *generator) inSession(call []byte) []byte {
+	serial, session := g.serial+1, g.session
+	switch g.IntN(10) {
+	case 0, 1:
+		serial = g.serial - min(uint64(g.IntN(4)), g.serial)
+	case 2:
+		serial += uint64(g.IntN(2000))
+	case 3:
+		session += uint64(g.IntN(2))
+	default:
+		g.serial = serial
+		g.acked += uint64(g.IntN(int(g.serial-g.acked))) * uint64(g.IntN(2))
+	}
+	return command.AppendIn(nil, call, session, serial, g.acked)
 }
