@@ -89,3 +89,68 @@ func BenchmarkQuery(b *testing.B) {
 		out = q.Query(v, ask, out[:0])
 	}
 }
+
+// What a method reaches without a name of its own: its variables, its object, the
+// objects of others and their metatables.
+func TestReachableFromMethod(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("y.lua", `local Y = object "y"
+function Y:init() self.n = 1 end`)
+	r.mustDeploy("x.lua", `local X = object "x"
+local kept = {1, {2}}
+local function helper() return kept end
+function X:init() self.t = {1} end
+function X.replicated:probe()
+  local seen = {}
+  for name, v in pairs({self = self, t = self.t, other = y, namespace = X, kind = X.replicated, helper = helper, library = print,
+      own = self.probe, text = "", number = 1, boolean = true, kept = kept, tables = table, made = {}}) do
+    seen[#seen + 1] = name .. " " .. type(v) .. " " .. type(getmetatable(v)) .. " " .. tostring(v)
+  end
+  table.sort(seen)
+  return table.concat(seen, "\n")
+end
+function X.replicated:attempt(i)
+  local try = {
+    function() kept[1] = 2 end,
+    function() kept[2][1] = 3 end,
+    function() setmetatable(kept, {}) end,
+    function() setmetatable(self, {}) end,
+    function() setmetatable("", {}) end,
+    function() setmetatable(X, {}) end,
+    function() X.other = function() end end,
+    function() X.replicated.other = function() end end,
+    function() table.insert = nil end,
+    function() string.format = print end,
+    function() math.pi = 3 end,
+    function() self.probe = 1 end,
+    function() rawset(string, "x", 1) end,
+    function() rawset(kept, 1, 2) end,
+  }
+  if not try[i] then return "end" end
+  return pcall(try[i])
+end
+`)
+	r.expect("what there is", showValues(r.call("x", "probe").Values), `boolean boolean nil true
+helper function nil function
+kept table nil table
+kind userdata nil userdata
+library function nil function
+made table nil table
+namespace userdata nil userdata
+number number nil 1
+other table nil table
+own function nil function
+self table nil table
+t table nil table
+tables table nil table
+text string nil `)
+	for i := 1; ; i++ {
+		got := show(r.call("x", "attempt", i))
+		if got == "end" {
+			break
+		}
+		if !strings.HasPrefix(got, "false ") {
+			t.Errorf("attempt %d: %s", i, got)
+		}
+	}
+}
