@@ -76,6 +76,9 @@ func (r *Raft) sendHeartbeat(p *progress) {
 	case r.heartbeatDue || p.voter && p.roundSent < r.round:
 		m.Round = r.round
 		p.roundSent = r.round
+		if r.cfg.LeaseMs != 0 {
+			m.Sent = r.time
+		}
 	case commit <= p.commitSent:
 		return
 	}
@@ -326,7 +329,8 @@ func (r *Raft) handleHeartbeat(m *Message) {
 	}
 	r.commitTo(r.log.floor(max(m.Commit, r.commit)))
 	if m.Round != 0 {
-		r.send(Message{Kind: MsgHeartbeatReply, To: m.From, Term: r.term, Stream: m.Stream, Round: m.Round, LogIndex: r.log.last(), Hint: r.refetch})
+		r.send(Message{Kind: MsgHeartbeatReply, To: m.From, Term: r.term, Stream: m.Stream, Round: m.Round,
+			LogIndex: r.log.last(), Hint: r.refetch, Sent: r.promise(m.Sent)})
 	}
 }
 
@@ -345,6 +349,7 @@ func (r *Raft) handleHeartbeatReply(m *Message) {
 	}
 	p.seenLast = m.LogIndex
 	r.wanted(p, m.Hint)
+	r.promised(p, m.Sent)
 	if m.Round > r.round {
 		r.note("ignored %d's answer for round %d: begun up to %d", p.id, m.Round, r.round)
 		return

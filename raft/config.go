@@ -50,6 +50,15 @@ type Config struct {
 	// it are gone before it arrived (scenario 77). A dead follower holds
 	// nothing. Default 64 MiB.
 	CompactHoldBytes uint64
+
+	// PromiseMs and LeaseMs switch leases on, for ReadByLease: for how long a
+	// member promises to help nobody else to lead, and for how long a leader
+	// relies on such a promise. They are only safe while no member's clock (the
+	// one of SetTime) runs faster than another's by a factor of PromiseMs/LeaseMs
+	// or more, and none stands still while the others run. All members must have
+	// the same. The price is that who lost its leader, or has just started,
+	// votes and campaigns only PromiseMs later. 0, the default: no leases.
+	PromiseMs, LeaseMs uint64
 }
 
 // Limits that no setting changes.
@@ -106,6 +115,8 @@ func (c *Config) validate() error {
 			c.HeartbeatTicks, c.ElectionTicks)
 	case c.InflightMessagesMax < 1 || c.SnapshotChunksInflightMax < 1 || c.CompactKeepEntries < 0:
 		return fmt.Errorf("raft: config: negative limit")
+	case c.LeaseMs > 0 && c.LeaseMs >= c.PromiseMs:
+		return fmt.Errorf("raft: config: a lease of %d ms on promises for %d ms: want a shorter lease", c.LeaseMs, c.PromiseMs)
 	case c.SnapshotChunkBytes > MaxSnapshotChunkBytes:
 		return fmt.Errorf("raft: config: snapshot chunk of %d bytes, at most %d", c.SnapshotChunkBytes, MaxSnapshotChunkBytes)
 	}

@@ -42,7 +42,7 @@
 // # Where to start reading
 //
 // types.go has the data, raft.go the inputs, election.go, append.go, read.go,
-// snapshot.go, refetch.go, membership.go and trust.go one protocol each, log.go the log in
+// lease.go, snapshot.go, refetch.go, membership.go and trust.go one protocol each, log.go the log in
 // memory, progress.go what a leader knows of each follower, message.go which
 // fields of a message count.
 package raft

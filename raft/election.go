@@ -56,10 +56,10 @@ func (r *Raft) heard(leader ID) {
 	r.resetTimer()
 }
 
-// loyal tells whether a leader is believed to be alive: candidates are ignored
-// (§4.2.3, scenario 7).
+// loyal tells whether a leader is believed to be alive, or was promised to help
+// nobody else: candidates are ignored (§4.2.3, scenario 7).
 func (r *Raft) loyal() bool {
-	return r.state == Leader || r.leader != 0 && r.elapsed < r.cfg.ElectionTicks
+	return r.state == Leader || r.promising() || r.leader != 0 && r.elapsed < r.cfg.ElectionTicks
 }
 
 // mayCampaign: a member whose configuration does not say that it votes never
@@ -76,7 +76,7 @@ func (r *Raft) mayCampaign() bool {
 // tickElection runs the timer of everyone but a leader.
 func (r *Raft) tickElection() {
 	r.elapsed++
-	if r.elapsed < r.timeout {
+	if r.elapsed < r.timeout || r.promising() {
 		return
 	}
 	if r.mayCampaign() {
@@ -223,7 +223,8 @@ func (r *Raft) handleVote(m *Message) {
 		r.send(reply)
 		return
 	}
-	grant := upToDate && m.Term == r.term && (r.vote == m.From || r.vote == 0 && r.leader == 0) && !r.untrusted()
+	grant := upToDate && m.Term == r.term && (r.vote == m.From || r.vote == 0 && r.leader == 0) && !r.untrusted() &&
+		(m.Transfer || !r.promising()) // the term may have come from others meanwhile
 	if grant {
 		if r.vote == 0 {
 			r.setTerm(r.term, m.From)
@@ -265,7 +266,7 @@ func (r *Raft) becomeLeader() {
 	r.state, r.leader, r.changed = Leader, r.id, true
 	r.votes = r.votes[:0]
 	r.round = 1
-	r.sinceHeartbeat, r.transferee = 0, 0
+	r.sinceHeartbeat, r.transferee, r.toldToCampaign = 0, 0, false
 	r.heartbeatDue = true
 	r.uncommitted = r.log.bytesAfter(r.commit, ^uint64(0)>>1)
 	r.progress = nil
@@ -293,6 +294,9 @@ func (r *Raft) tickLeader() {
 	r.sinceHeartbeat++
 	if r.sinceHeartbeat >= r.cfg.HeartbeatTicks {
 		r.sinceHeartbeat, r.heartbeatDue = 0, true
+		if p := r.progressOf(r.transferee); p != nil {
+			r.transferIfReady(p) // the first word may be lost
+		}
 	}
 	for _, p := range r.progress {
 		if p.id != r.id {
@@ -349,12 +353,18 @@ func (r *Raft) quorumValue(of func(*progress) uint64) uint64 {
 	return lowest
 }
 
-// Transfer hands leadership to a voter: it is brought up to date, then told to
-// campaign at once. New proposals are refused meanwhile. It is given up after an
+// Transfer hands leadership to a voter, 0 for the one that is best prepared: it
+// is brought up to date, then told to campaign at once. New proposals are refused meanwhile. It is given up after an
 // election timeout (§3.10).
 func (r *Raft) Transfer(to ID) error {
 	if r.state != Leader {
 		return ErrNotLeader
+	}
+	if to == 0 && r.transferee != 0 {
+		return nil
+	}
+	if to == 0 {
+		to = r.bestPrepared()
 	}
 	p := r.progressOf(to)
 	if to == r.id || p == nil || !p.voter || !r.alive(p) {
@@ -368,9 +378,26 @@ func (r *Raft) Transfer(to ID) error {
 	return nil
 }
 
+// bestPrepared returns the voter that answers and has most of the log, 0 when
+// there is none.
+func (r *Raft) bestPrepared() ID {
+	var best *progress
+	for _, id := range r.config().voters {
+		p := r.progressOf(id)
+		if id != r.id && r.alive(p) && (best == nil || p.match > best.match) {
+			best = p
+		}
+	}
+	if best == nil {
+		return 0
+	}
+	return best.id
+}
+
 // transferIfReady tells the transferee to campaign when it has all.
 func (r *Raft) transferIfReady(p *progress) {
 	if r.transferee == p.id && p.match == r.log.last() {
+		r.toldToCampaign = true
 		r.send(Message{Kind: MsgTimeoutNow, To: p.id, Term: r.term})
 	}
 }

@@ -136,7 +136,9 @@ func num(s string) uint64 {
 //	drop N [k]           messages to N are lost
 //	settle               everything is delivered, quietly, until nothing moves
 //	slow N / stored N    Saves of N wait / are durable now
-//	propose N data [span=k]     config N add= observe= promote= remove=     read N     transfer N to
+//	propose N data [span=k]     config N add= observe= promote= remove=     transfer N to, 0 for any
+//	read N [again]       lease N    a read, one that a lease may answer
+//	time N ms            the clock of N
 //	refetch N            N finds its state to be wrong
 //	lost N peer          restart N [untrusted] [lose=k]     snapshot N     install N [fail]
 //	message Kind from=.. to=.. term=.. log=i/t commit=.. round=.. stream=.. hint=.. [reject] [transfer] [entry=i/t/span ...]
@@ -194,6 +196,8 @@ func (p *play) command(line string) {
 		for n := len(rest); n >= 0; n-- { // "read 1 again" asks twice at once
 			p.printf("%d asks for read %d", a.id, a.r.Read()-a.base)
 		}
+	case "lease":
+		p.printf("%d asks for read %d, a lease will do", a.id, a.r.ReadByLease()-a.base)
 	case "transfer":
 		err = a.r.Transfer(ID(num(rest[0])))
 	case "lost":
@@ -264,6 +268,10 @@ func (p *play) control(word string, a *player, rest []string) bool {
 				break
 			}
 		}
+	case "time":
+		for _, ms := range rest {
+			a.r.SetTime(num(ms))
+		}
 	case "refetch":
 		a.r.Refetch()
 		p.printf("%d wants a snapshot from %d on", a.id, a.r.refetch)
@@ -297,7 +305,7 @@ func (p *play) cluster(arg map[string]string) {
 	p.members, p.ids, p.net, p.boots = map[ID]*player{}, nil, nil, 0
 	p.cfg = Config{CompactKeepEntries: 1, CompactKeepBytes: 1, CompactHoldBytes: 1, SnapshotChunkBytes: 16, SnapshotChunksInflightMax: 2}
 	for k, to := range map[string]*uint64{"append-bytes": &p.cfg.AppendBytesMax, "uncommitted-bytes": &p.cfg.UncommittedBytesMax,
-		"entry-bytes": &p.cfg.EntryBytesMax, "inflight-bytes": &p.cfg.InflightBytesMax} {
+		"entry-bytes": &p.cfg.EntryBytesMax, "inflight-bytes": &p.cfg.InflightBytesMax, "promise": &p.cfg.PromiseMs, "lease": &p.cfg.LeaseMs} {
 		if arg[k] != "" {
 			*to = num(arg[k])
 		}
@@ -507,6 +515,8 @@ func (p *play) message(pos []string, arg map[string]string) {
 			m.Round = num(v)
 		case "stream":
 			m.Stream = num(v)
+		case "sent":
+			m.Sent = num(v)
 		case "log":
 			i, t, _ := pair(v)
 			m.LogIndex, m.LogTerm = Index(i), Term(t)

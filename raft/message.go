@@ -15,16 +15,16 @@ import (
 //	AppendReply     Stream; LogIndex: durable up to here. Reject: LogIndex is that of the refused
 //	                append, Hint and HintTerm a position where the logs may agree
 //	Heartbeat       LogIndex: what the follower is known to have; Commit: not above that; Stream;
-//	                Round: 0 wants no reply
-//	HeartbeatReply  Stream; Round, echoed; LogIndex: the follower's last index; Hint: if not 0,
+//	                Round: 0 wants no reply; Sent
+//	HeartbeatReply  Stream; Round, echoed; Sent; LogIndex: the follower's last index; Hint: if not 0,
 //	                a snapshot from there on is wanted although the log lacks nothing.
 //	                Reject: the log that it acknowledged in this stream is lost, start a new one
 //	Snapshot        Snapshot; Stream
 //	SnapshotReply   Stream; LogIndex, LogTerm: those of the snapshot; Hint: the offset wanted next.
 //	                Reject: it could not be installed, start over. An installed snapshot is
 //	                answered with an AppendReply for its index
-//	Read            Round: the asker's ReadID; answers all its reads up to that
-//	ReadReply       Round, echoed; LogIndex: read index. Reject: not from here
+//	Read            Round: the asker's ReadID; answers all its reads up to that; Lease
+//	ReadReply       Round, echoed; LogIndex: read index; Lease. Reject: not from here
 //	TimeoutNow      no more: campaign at once (§3.10)
 //
 // A message of a lower term than the receiver's is answered, if at all, by a
@@ -82,6 +82,10 @@ func (m Message) String() string {
 		show("index", uint64(m.LogIndex))
 	}
 	show("round", m.Round)
+	show("sent", m.Sent)
+	if m.Lease {
+		b.WriteString(" lease")
+	}
 	if m.Reject {
 		b.WriteString(" reject")
 		if m.Kind == MsgAppendReply {

@@ -46,6 +46,8 @@ type progress struct {
 	roundAcked uint64
 	heardAt    uint64 // tick of its last answer
 
+	leasedUntil uint64 // ms: it promised to help nobody else to lead (lease.go)
+
 	// Wants, if not 0, is from where on a snapshot would end a Refetch there. The
 	// transfer then goes on beside the appends.
 	wants    Index

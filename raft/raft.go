@@ -8,6 +8,7 @@ type Raft struct {
 	id   ID
 	rand random
 	now  uint64 // ticks
+	time uint64 // ms of the caller's clock, see SetTime
 
 	term   Term
 	vote   ID
@@ -41,6 +42,8 @@ type Raft struct {
 	elapsed int // ticks since the timer was reset
 	timeout int
 	votes   []vote
+	// Until then this member helps nobody to lead, unless the leader asks for it.
+	promisedUntil uint64
 
 	// Leader.
 	progress       []*progress // sorted by id, this member included
@@ -52,6 +55,7 @@ type Raft struct {
 	heartbeatDue   bool
 	transferee     ID
 	transferTicks  int
+	toldToCampaign bool // a TimeoutNow has left in this reign
 	dirty          bool // there may be something to send
 	scratch        []uint64
 
@@ -115,7 +119,8 @@ type Initial struct {
 }
 
 // New starts a member, as a follower. One that is alone in its configuration
-// begins its election at once.
+// begins its election at once, with leases as soon as no promise of an earlier
+// life can bind it.
 func New(cfg Config, initial Initial) (*Raft, error) {
 	cfg.setDefaults()
 	if err := cfg.validate(); err != nil {
@@ -156,7 +161,8 @@ func New(cfg Config, initial Initial) (*Raft, error) {
 	r.lastRead = ReadID(r.rand.next() >> 2) // room to grow
 	r.asked = r.lastRead
 	r.resetTimer()
-	if r.config().alone(r.id) && !r.untrusted() {
+	r.promisedUntil = cfg.PromiseMs // there may be a promise from before a restart
+	if r.config().alone(r.id) && !r.untrusted() && !r.promising() {
 		r.campaign()
 	}
 	return r, nil

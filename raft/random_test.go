@@ -96,7 +96,10 @@ type actor struct {
 	install *SnapshotMeta
 	commit  Index
 	reads   map[ReadID]Index
-	lossy   bool // reports writes before they are durable (async)
+	lossy   bool    // reports writes before they are durable (async)
+	started uint64  // world.ms at the start of the process
+	speed   float64 // of its clock, 0 without leases
+	asleep  uint64  // stands still until then
 }
 
 type committedEntry struct {
@@ -126,6 +129,8 @@ type world struct {
 	step      int
 	faults    bool
 	seed      uint64
+	leases    bool
+	ms        uint64 // the time, of lease_test.go
 }
 
 func newWorld(seed uint64) *world {
@@ -164,6 +169,11 @@ func (w *world) fail(format string, args ...any) { panic(failure{fmt.Errorf(form
 func (w *world) boot(a *actor, untrusted bool) {
 	cfg := Config{ID: a.id, Seed: w.rng.Uint64(), AppendBytesMax: 400, InflightMessagesMax: 4, InflightBytesMax: 2000, UncommittedBytesMax: 8000,
 		SnapshotChunkBytes: 16, SnapshotChunksInflightMax: 2, CompactKeepEntries: 3, CompactKeepBytes: 300, CompactHoldBytes: 1000}
+	a.started = w.ms
+	if w.leases { // speeds from 0.9 to 1.1: less than 1.25 apart
+		cfg.PromiseMs, cfg.LeaseMs = 200, 160
+		a.speed = 0.9 + 0.2*w.rng.Float64()
+	}
 	r, err := New(cfg, Initial{HardState: a.disk.hs, Snapshot: a.disk.snapshot, Entries: a.disk.entries,
 		Applied: a.disk.snapshot.Index, Untrusted: untrusted})
 	if err != nil {
@@ -663,6 +673,8 @@ func (w *world) heal() {
 			if a.install != nil {
 				w.finishInstall(a)
 			}
+			w.ms += 3
+			a.r.SetTime(a.clock(w))
 			a.r.Tick()
 			w.serveWish(a)
 			if a.r.Refetching() && a.r.State() == Leader { // hands over

@@ -7,6 +7,7 @@ type pendingRead struct {
 	round uint64 // leader: the round that answers it, 0 before one has begun
 	index Index  // leader: the commit index when the round began
 	since uint64 // follower: the tick when it came
+	lease bool   // the leader's lease may answer it
 }
 
 // Read asks for the index that a linearizable read must wait for (§6.4). The
@@ -16,14 +17,24 @@ type pendingRead struct {
 //
 // Every Read gets a new id and a new index: an answer to an old question never
 // serves a newer one (scenario 71).
-func (r *Raft) Read() ReadID {
+func (r *Raft) Read() ReadID { return r.read(false) }
+
+// ReadByLease is a Read that a leader with a lease answers at once, on what
+// Config says of clocks. Without a lease it is a Read.
+func (r *Raft) ReadByLease() ReadID { return r.read(true) }
+
+func (r *Raft) read(lease bool) ReadID {
 	r.lastRead++
 	id := r.lastRead
+	if lease && r.leased() {
+		r.answers = append(r.answers, ReadState{id, r.commit})
+		return id
+	}
 	if len(r.reads) >= MaxReads || r.leader == 0 {
 		r.lostReads = append(r.lostReads, id)
 		return id
 	}
-	r.reads = append(r.reads, pendingRead{id: id, since: r.now})
+	r.reads = append(r.reads, pendingRead{id: id, since: r.now, lease: lease})
 	r.dirty = true
 	return id
 }
@@ -75,14 +86,19 @@ func (r *Raft) confirmReads() {
 	r.reads = r.reads[:copy(r.reads, r.reads[n:])]
 }
 
-// askLeader sends one question for all reads that came since the last.
+// askLeader sends one question for all reads that came since the last. A lease
+// must do for all of them to do for the question.
 func (r *Raft) askLeader() {
 	n := len(r.reads)
 	if r.leader == 0 || n == 0 || r.reads[n-1].id <= r.asked {
 		return
 	}
+	lease := true
+	for k := n; k > 0 && r.reads[k-1].id > r.asked; k-- {
+		lease = lease && r.reads[k-1].lease
+	}
 	r.asked = r.reads[n-1].id
-	r.send(Message{Kind: MsgRead, To: r.leader, Term: r.term, Round: uint64(r.asked)})
+	r.send(Message{Kind: MsgRead, To: r.leader, Term: r.term, Round: uint64(r.asked), Lease: lease})
 }
 
 // handleRead is a follower's question.
@@ -91,26 +107,32 @@ func (r *Raft) handleRead(m *Message) {
 		r.send(Message{Kind: MsgReadReply, To: m.From, Term: r.term, Round: m.Round, Reject: true})
 		return
 	}
+	if m.Lease && r.leased() {
+		r.send(Message{Kind: MsgReadReply, To: m.From, Term: r.term, Round: m.Round, LogIndex: r.commit, Lease: true})
+		return
+	}
 	r.reads = append(r.reads, pendingRead{id: ReadID(m.Round), from: m.From})
 	r.dirty = true
 }
 
 // handleReadReply answers all reads up to the one that was asked for: they came
-// before the question was sent.
+// before the question was sent. An answer by lease leaves those that wanted more.
 func (r *Raft) handleReadReply(m *Message) {
 	if r.state != Follower || m.From != r.leader || ReadID(m.Round) > r.asked {
 		return
 	}
-	n := 0
-	for n < len(r.reads) && r.reads[n].id <= ReadID(m.Round) {
-		if m.Reject {
-			r.lostReads = append(r.lostReads, r.reads[n].id)
-		} else {
-			r.answers = append(r.answers, ReadState{r.reads[n].id, m.LogIndex})
+	open := r.reads[:0]
+	for _, p := range r.reads {
+		switch {
+		case p.id > ReadID(m.Round), m.Lease && !p.lease:
+			open = append(open, p)
+		case m.Reject:
+			r.lostReads = append(r.lostReads, p.id)
+		default:
+			r.answers = append(r.answers, ReadState{p.id, m.LogIndex})
 		}
-		n++
 	}
-	r.reads = r.reads[:copy(r.reads, r.reads[n:])]
+	r.reads = open
 }
 
 // tickReads gives up reads that a follower's leader did not answer.

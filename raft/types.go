@@ -129,6 +129,8 @@ type Message struct {
 	Stream   uint64 // replication stream: answers of an older stream don't count (scenario 66)
 	Round    uint64 // Heartbeat: read round, echoed by the reply; Read: the asker's ReadID
 	Transfer bool   // Vote: allowed to depose a leader, because the leader asked for it (§3.10)
+	Sent     uint64 // Heartbeat: the leader's clock, ms, 0 if it wants no promise; its reply: echoed, a promise, or 0 (lease.go)
+	Lease    bool   // Read: an answer by the leader's lease will do; ReadReply: is one
 	Snapshot *SnapshotChunk
 	After    LSN // must not leave before this Save is durable; never sent
 }
