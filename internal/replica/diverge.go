@@ -318,11 +318,11 @@ func (r *Replica) diverge(x *digestCheck, majority [16]byte) {
 		r.fail(p.ticket, command.CodeNoLeader, r.outOfService())
 	}
 	r.open, r.openBytes, r.tickPending = nil, 0, false
-	for _, q := range r.readQueue {
+	for _, q := range append(r.readQueue, r.leaseQueue...) {
 		r.fail(q.Ticket, command.CodeDiverged, r.outOfService())
 	}
-	r.readsOpen -= len(r.readQueue)
-	r.readQueue = nil
+	r.readsOpen -= len(r.readQueue) + len(r.leaseQueue)
+	r.readQueue, r.leaseQueue = nil, nil
 	for _, s := range r.readable {
 		r.readsOpen -= len(s.queries)
 		r.emitReads(s.queries)

@@ -10,6 +10,7 @@
 // # The driver's part
 //
 //   - One goroutine at a time calls a Replica.
+//   - The clocks are told before inputs and read after those arrived.
 //   - Output is taken after inputs, until HasOutput says no more. Messages leave
 //     when their After is durable; Save is written in the order taken, then
 //     Saved is called.

@@ -171,7 +171,7 @@ func (r *Replica) considerDump() {
 
 // HasOutput tells whether Output would have anything.
 func (r *Replica) HasOutput() bool {
-	return len(r.open) > 0 || len(r.readQueue) > 0 || len(r.out.Work) > 0 || len(r.out.Replies) > 0 ||
+	return len(r.open) > 0 || len(r.readQueue) > 0 || len(r.leaseQueue) > 0 || len(r.out.Work) > 0 || len(r.out.Replies) > 0 ||
 		len(r.out.Peer) > 0 || r.raft.HasOutput()
 }
 

@@ -15,52 +15,86 @@ type readyRead struct {
 	queries []Query
 }
 
-// submitRead takes a query. A stale one goes into the stream of work at once; a
-// linearizable one joins the next round (§6.4): one round serves all that waited
-// before it began.
+// readRound is a question to the core and those who wait for its answer.
+type readRound struct {
+	queries []Query
+	asked   uint64 // ms of the monotonic clock
+	lease   bool
+}
+
+// knownIndex is what a round told: all that was acknowledged before asked, by
+// this member's monotonic clock, is at or below index.
+type knownIndex struct {
+	index raft.Index
+	asked uint64 // 0: none has yet
+}
+
+// submitRead takes a query. A stale one goes into the stream of work at once, a
+// bounded one behind an index that was learned within the bound; all others join
+// the next round (§6.4), which serves all that waited before it began.
 func (r *Replica) submitRead(q Query, mode wire.Mode) {
+	within, bounded := mode.Within()
 	switch {
 	case mode == wire.Stale:
 		r.emitReads([]Query{q})
-	case mode != wire.Linearizable:
-		r.fail(q.Ticket, command.CodeBadArgument, "unknown read mode")
 	case r.readsOpen >= ReadsMax:
 		r.fail(q.Ticket, command.CodeOverloaded, "too many queries wait for the leader")
-	default:
+	case bounded && r.known.asked != 0 && r.mono-r.known.asked < within && r.known.index <= r.emitted:
+		r.emitReads([]Query{q})
+	case mode == wire.Lease:
+		r.readsOpen++
+		r.leaseQueue = append(r.leaseQueue, q)
+	case bounded, mode == wire.Linearizable:
 		r.readsOpen++
 		r.readQueue = append(r.readQueue, q)
+	default:
+		r.fail(q.Ticket, command.CodeBadArgument, "unknown read mode")
 	}
 }
 
 // beginReads asks the core for a read index for all queries that wait.
 func (r *Replica) beginReads() {
-	if len(r.readQueue) == 0 {
-		return
-	}
-	if r.Leader() == 0 {
-		for _, q := range r.readQueue {
-			r.fail(q.Ticket, command.CodeNoLeader, "no leader is known; an election may be under way")
+	for _, queue := range []*[]Query{&r.readQueue, &r.leaseQueue} {
+		queries := *queue
+		*queue = nil
+		switch lease := queue == &r.leaseQueue; {
+		case len(queries) == 0:
+		case r.Leader() == 0:
+			for _, q := range queries {
+				r.fail(q.Ticket, command.CodeNoLeader, "no leader is known; an election may be under way")
+			}
+			r.readsOpen -= len(queries)
+		case lease:
+			r.readRounds[r.raft.ReadByLease()] = readRound{queries, r.mono, true}
+		default:
+			r.readRounds[r.raft.Read()] = readRound{queries, r.mono, false}
 		}
-		r.readsOpen -= len(r.readQueue)
-		r.readQueue = nil
-		return
 	}
-	r.readRounds[r.raft.Read()] = r.readQueue
-	r.readQueue = nil
 }
 
 // readsAnswered takes what the core says of reads. A read whose leader is gone
-// is asked again under a new id, until its deadline (scenario 71).
+// is asked again under a new id, until its deadline (scenario 71). What a lease
+// told is not kept for bounded reads: they ask nothing of other clocks.
 func (r *Replica) readsAnswered(ready []raft.ReadState, lost []raft.ReadID) {
 	for _, s := range ready {
-		if queries, ok := r.readRounds[s.ID]; ok {
-			delete(r.readRounds, s.ID)
-			r.readable = append(r.readable, readyRead{s.Index, queries})
+		round, ok := r.readRounds[s.ID]
+		if !ok {
+			continue
+		}
+		delete(r.readRounds, s.ID)
+		r.readable = append(r.readable, readyRead{s.Index, round.queries})
+		if !round.lease && round.asked >= r.known.asked {
+			r.known = knownIndex{max(s.Index, r.known.index), round.asked}
 		}
 	}
 	for _, id := range lost {
-		r.readQueue = append(r.readQueue, r.readRounds[id]...)
+		round := r.readRounds[id]
 		delete(r.readRounds, id)
+		if round.lease {
+			r.leaseQueue = append(r.leaseQueue, round.queries...)
+		} else {
+			r.readQueue = append(r.readQueue, round.queries...)
+		}
 	}
 }
 
@@ -110,11 +144,13 @@ func (r *Replica) expireReads() {
 		return open
 	}
 	r.readQueue = late1(r.readQueue)
+	r.leaseQueue = late1(r.leaseQueue)
 	for _, id := range slices.Sorted(maps.Keys(r.readRounds)) {
-		if queries := late1(r.readRounds[id]); len(queries) == 0 {
+		round := r.readRounds[id]
+		if round.queries = late1(round.queries); len(round.queries) == 0 {
 			delete(r.readRounds, id)
 		} else {
-			r.readRounds[id] = queries
+			r.readRounds[id] = round
 		}
 	}
 	for i := range r.readable {

@@ -94,8 +94,9 @@ type proposal struct {
 type Replica struct {
 	cfg  Config
 	raft *raft.Raft
-	now  int64 // ms of the wall clock; never goes back
-	ran  int64 // ms of ticks since the start
+	now  int64  // ms of the wall clock; never goes back
+	ran  int64  // ms of ticks since the start
+	mono uint64 // ms of the monotonic clock since the start
 	rand uint64
 
 	open      []proposal // accepted at the leader, in no entry yet
@@ -109,10 +110,12 @@ type Replica struct {
 	forwards    map[uint64]forwarded
 	nextForward uint64
 
-	readsOpen  int                     // queries in the three that follow
-	readQueue  []Query                 // no round begun yet
-	readRounds map[raft.ReadID][]Query // the core is asked
-	readable   []readyRead             // index known, waits until the stream of work has passed it
+	readsOpen  int                       // queries in the four that follow
+	readQueue  []Query                   // no round begun yet
+	leaseQueue []Query                   // neither, and the leader's lease will do
+	readRounds map[raft.ReadID]readRound // the core is asked
+	readable   []readyRead               // index known, waits until the stream of work has passed it
+	known      knownIndex                // for bounded reads
 
 	emitted     raft.Index // last index handed to the applier
 	emittedTerm raft.Term
@@ -167,7 +170,7 @@ func New(cfg Config, init raft.Initial, machine Applied, now int64) (*Replica, e
 		cfg: cfg, raft: core, now: now, rand: cfg.Seed,
 		forwards:    make(map[uint64]forwarded),
 		nextForward: cfg.Seed,
-		readRounds:  make(map[raft.ReadID][]Query),
+		readRounds:  make(map[raft.ReadID]readRound),
 		snapshot:    init.Snapshot,
 		config:      init.Snapshot.Config,
 		emitted:     init.Snapshot.Index,
@@ -186,6 +189,15 @@ func (r *Replica) random() uint64 {
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9
 	z = (z ^ (z >> 27)) * 0x94d049bb133111eb
 	return z ^ (z >> 31)
+}
+
+// SetMonotonic tells what the driver's monotonic clock shows, ms since the start
+// of the process. It is read after the inputs that follow have arrived, and
+// never late: leases and bounded reads rest on it, not on ticks, of which a
+// process that stood still sees one.
+func (r *Replica) SetMonotonic(ms uint64) {
+	r.mono = max(r.mono, ms)
+	r.raft.SetTime(r.mono)
 }
 
 // SetTime tells the time between ticks, so that batches carry a fresh stamp.
@@ -230,6 +242,10 @@ func (r *Replica) proposeTimerTick() {
 // to that peer.
 func (r *Replica) Step(m wire.PeerMessage, back Replier) error {
 	switch {
+	case m.Raft != nil && m.Raft.Kind == raft.MsgAppend && len(m.Raft.Entries) > 0 && r.unapplied > UnappliedBytesMax:
+		// As if it were lost: the leader probes, slowly, until the applier has
+		// caught up (scenario 28).
+		return nil
 	case m.Raft != nil:
 		if m.Raft.From != m.From || m.Raft.To != r.cfg.Self.ID {
 			return fmt.Errorf("message from %016x to %016x on the connection of %016x to %016x: %w",
@@ -331,7 +347,7 @@ func (r *Replica) Status() raft.Status { return r.raft.Status() }
 // Snapshot is the newest snapshot on disk.
 func (r *Replica) Snapshot() raft.SnapshotMeta { return r.snapshot }
 
-// Transfer hands leadership to another member; 0 lets the core choose.
+// Transfer hands leadership to another member, 0 to the one that is best prepared.
 func (r *Replica) Transfer(to raft.ID) error { return r.raft.Transfer(to) }
 
 // reply puts an answer out.

@@ -27,6 +27,11 @@ type one struct {
 const wallStart = 1_800_000_000_000
 
 func newOne(t *testing.T, voters int) *one {
+	return newOneWith(t, voters, raft.Config{})
+}
+
+// newOneWith has a core with more settings.
+func newOneWith(t *testing.T, voters int, core raft.Config) *one {
 	var config raft.Configuration
 	for i := 1; i <= voters; i++ {
 		config.Members = append(config.Members, raft.Member{ID: raft.ID(i), Role: raft.Voter})
@@ -34,7 +39,8 @@ func newOne(t *testing.T, voters int) *one {
 	e := raft.Bootstrap(config)
 	o := &one{t: t, now: wallStart}
 	var err error
-	o.r, err = New(Config{Self: config.Members[0], Raft: raft.Config{ID: 1, ElectionTicks: 30, HeartbeatTicks: 5, UncommittedBytesMax: 4 << 20}, Seed: 1 << 63},
+	core.ID, core.ElectionTicks, core.HeartbeatTicks, core.UncommittedBytesMax = 1, 30, 5, 4<<20
+	o.r, err = New(Config{Self: config.Members[0], Raft: core, Seed: 1 << 63},
 		raft.Initial{HardState: raft.HardState{Term: e.Term, Commit: e.Index}, Entries: []raft.Entry{e}}, Applied{}, o.now)
 	if err != nil {
 		t.Fatal(err)

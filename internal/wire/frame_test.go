@@ -26,8 +26,8 @@ func TestPreamble(t *testing.T) {
 		is       error
 	}{
 		{"GET / HTTP/1.1\r\n", `not a syncsh connection: it starts with "GET / HT"`, ErrPreamble},
-		{"SYNCSHX\x01", `role 'X'`, ErrPreamble},
-		{"SYNCSHC\x02", "the other side has 2, this side has 1", ErrVersion},
+		{"SYNCSHX\x02", `role 'X'`, ErrPreamble},
+		{"SYNCSHC\x01", "the other side has 1, this side has 2", ErrVersion},
 		{"SYNC", "4 bytes", ErrPreamble},
 		{"", "EOF", io.EOF},
 	} {
@@ -37,7 +37,7 @@ func TestPreamble(t *testing.T) {
 		}
 	}
 	// The role of a stranger's version is known: it can be answered.
-	if role, _ := ReadPreamble(strings.NewReader("SYNCSHC\x02")); role != RoleClient {
+	if role, _ := ReadPreamble(strings.NewReader("SYNCSHC\x01")); role != RoleClient {
 		t.Errorf("role %q", role)
 	}
 }

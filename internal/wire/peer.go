@@ -199,13 +199,14 @@ func decodeSum(d *codec.Decoder) (sum [16]byte, err error) {
 // raftFields is the number of values of a FrameRaft:
 //
 //	[18, kind, from, to, term, log index, log term, commit, flags, hint,
-//	 hint term, stream, round, [entry...], snapshot chunk or nil]
-const raftFields = 15
+//	 hint term, stream, round, sent, [entry...], snapshot chunk or nil]
+const raftFields = 16
 
 const (
 	flagReject   = 1
 	flagTransfer = 2
-	flagsMax     = flagReject | flagTransfer
+	flagLease    = 4
+	flagsMax     = flagReject | flagTransfer | flagLease
 )
 
 func appendRaft(b []byte, m *raft.Message) []byte {
@@ -224,11 +225,15 @@ func appendRaft(b []byte, m *raft.Message) []byte {
 	if m.Transfer {
 		flags |= flagTransfer
 	}
+	if m.Lease {
+		flags |= flagLease
+	}
 	b = codec.AppendUint(b, flags)
 	b = codec.AppendUint(b, uint64(m.Hint))
 	b = codec.AppendUint(b, uint64(m.HintTerm))
 	b = codec.AppendUint(b, m.Stream)
 	b = codec.AppendUint(b, m.Round)
+	b = codec.AppendUint(b, m.Sent)
 	b = appendEntries(b, m.LogIndex, m.Entries)
 	if m.Snapshot == nil {
 		return codec.AppendNil(b)
@@ -241,7 +246,7 @@ func decodeRaft(frame []byte) (*raft.Message, error) {
 	if err := openFrame(&d, raftFields, FrameRaft); err != nil {
 		return nil, err
 	}
-	var v [12]uint64
+	var v [13]uint64
 	for i := range v {
 		var err error
 		if v[i], err = d.Uint(); err != nil {
@@ -258,8 +263,8 @@ func decodeRaft(frame []byte) (*raft.Message, error) {
 	m := &raft.Message{
 		Kind: raft.MessageKind(kind), From: raft.ID(v[1]), To: raft.ID(v[2]), Term: raft.Term(v[3]),
 		LogIndex: raft.Index(v[4]), LogTerm: raft.Term(v[5]), Commit: raft.Index(v[6]),
-		Reject: flags&flagReject != 0, Transfer: flags&flagTransfer != 0,
-		Hint: raft.Index(v[8]), HintTerm: raft.Term(v[9]), Stream: v[10], Round: v[11],
+		Reject: flags&flagReject != 0, Transfer: flags&flagTransfer != 0, Lease: flags&flagLease != 0,
+		Hint: raft.Index(v[8]), HintTerm: raft.Term(v[9]), Stream: v[10], Round: v[11], Sent: v[12],
 	}
 	var err error
 	if m.Entries, err = decodeEntries(&d, m.LogIndex); err != nil {

@@ -3,6 +3,7 @@ package wire
 import (
 	"math/rand/v2"
 	"reflect"
+	"time"
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
@@ -128,7 +129,11 @@ func randomSum(r *rand.Rand) (s [16]byte) {
 }
 
 func randomRequest(r *rand.Rand) Request {
-	return Request{randomUint(r), Op(1 + r.UintN(uint(opMax))), Mode(r.UintN(2)), uint32(randomUint(r)), randomBytes(r, 300)}
+	return Request{randomUint(r), Op(1 + r.UintN(uint(opMax))), randomMode(r), uint32(randomUint(r)), randomBytes(r, 300)}
+}
+
+func randomMode(r *rand.Rand) Mode {
+	return []Mode{Linearizable, Stale, Lease, Bounded(time.Duration(r.Uint32()) * time.Millisecond)}[r.IntN(4)]
 }
 
 func randomResult(r *rand.Rand) command.Result {
@@ -168,8 +173,8 @@ func randomMessage(r *rand.Rand) *raft.Message {
 	m := &raft.Message{
 		Kind: raft.MessageKind(1 + r.UintN(uint(raft.MsgTimeoutNow))), From: raft.ID(randomUint(r)), To: raft.ID(randomUint(r)),
 		Term: raft.Term(randomUint(r)), LogIndex: raft.Index(randomUint(r) / 2), LogTerm: raft.Term(randomUint(r)),
-		Commit: raft.Index(randomUint(r)), Reject: r.UintN(2) == 0, Transfer: r.UintN(2) == 0,
-		Hint: raft.Index(randomUint(r)), HintTerm: raft.Term(randomUint(r)), Stream: randomUint(r), Round: randomUint(r),
+		Commit: raft.Index(randomUint(r)), Reject: r.UintN(2) == 0, Transfer: r.UintN(2) == 0, Lease: r.UintN(2) == 0,
+		Hint: raft.Index(randomUint(r)), HintTerm: raft.Term(randomUint(r)), Stream: randomUint(r), Round: randomUint(r), Sent: randomUint(r),
 	}
 	if m.Kind == raft.MsgAppend {
 		index := m.LogIndex

@@ -12,10 +12,15 @@
 // length alone.
 package wire
 
-import "github.com/syncsh/syncsh/raft"
+import (
+	"math"
+	"time"
+
+	"github.com/syncsh/syncsh/raft"
+)
 
 // Version of both protocols. Another one is refused with a message that names both.
-const Version = 1
+const Version = 2
 
 // Limits of frames.
 const (
@@ -65,13 +70,38 @@ const (
 	MemberRemove  = 2
 )
 
-// Mode of a read.
-type Mode uint8
+// Mode of a read: one of those below, or what Bounded returns.
+type Mode uint64
 
 const (
 	Linearizable Mode = 0 // default: a ReadIndex round
 	Stale        Mode = 1 // at once, from what the asked node has applied
+	Lease        Mode = 2 // as linearizable, without the round while the leader has a lease
+	bounded      Mode = 3 // the bound in ms stands above the low byte
 )
+
+// Bounded is the mode of reads that have all that was acknowledged up to so long
+// before the node took them. Parts of a millisecond are dropped.
+func Bounded(within time.Duration) Mode {
+	return bounded | Mode(min(max(within.Milliseconds(), 0), math.MaxUint32))<<8
+}
+
+// Within is the bound of a bounded read in ms; false for other reads.
+func (m Mode) Within() (ms uint64, ok bool) { return uint64(m >> 8), m&0xff == bounded }
+
+// valid tells whether there is such a mode.
+func (m Mode) valid() bool {
+	ms, ok := m.Within()
+	return m <= Lease || ok && ms <= math.MaxUint32
+}
+
+// String names the mode as the command line does.
+func (m Mode) String() string {
+	if _, ok := m.Within(); ok {
+		return "bounded"
+	}
+	return [...]string{"linearizable", "stale", "lease", "?"}[min(m, 3)]
+}
 
 // Request is what a client asks.
 type Request struct {
