@@ -35,13 +35,22 @@ const (
 	Linearizable = wire.Linearizable
 	// Stale reads are answered at once from what the asked node has.
 	Stale = wire.Stale
+	// Lease reads are linearizable, without the round to a majority while the
+	// leader has a lease. They ask of the nodes' clocks what docs/SAFETY.md says;
+	// nodes without leases (syncsh node --lease-reads) answer after the round.
+	Lease = wire.Lease
 )
+
+// Bounded reads see all calls that were acknowledged up to so long before the
+// node took the read, by that node's own monotonic clock. They fail when no
+// leader has confirmed that in the read's time.
+func Bounded(within time.Duration) Mode { return wire.Bounded(within) }
 
 // Config of a Client.
 type Config struct {
 	Addrs   []string      // of any nodes, host:port
 	Timeout time.Duration // of a call; 0: DefaultTimeout. An earlier deadline of a context counts too
-	Mode    Mode          // of Query, Get and Describe
+	Mode    Mode          // of Query, Get and Describe: Linearizable if it is 0
 	Name    string        // for the nodes' logs
 	// NoSession has commands sent in no session: one whose answer is lost ends
 	// with CodeTimeout and is not tried again.
@@ -263,20 +272,39 @@ func (c *Client) Call(ctx context.Context, object, method string, args ...any) (
 
 // Query calls a query method of an object.
 func (c *Client) Query(ctx context.Context, object, method string, args ...any) ([]any, error) {
-	a, err := EncodeArgs(args...)
-	if err != nil {
-		return nil, err
-	}
-	return c.values(c.Exec(ctx, wire.OpQuery, c.cfg.Mode, command.AppendQuery(nil, object, method, a)))
+	return c.Reading(c.cfg.Mode).Query(ctx, object, method, args...)
 }
 
 // Get reads the value at a path under an object's state; nil when there is none.
 func (c *Client) Get(ctx context.Context, object string, path ...any) (any, error) {
+	return c.Reading(c.cfg.Mode).Get(ctx, object, path...)
+}
+
+// Reader reads in a mode of its own.
+type Reader struct {
+	c    *Client
+	mode Mode
+}
+
+// Reading returns a Reader of the client in another mode than the Config's.
+func (c *Client) Reading(mode Mode) Reader { return Reader{c, mode} }
+
+// Query is Client.Query in the Reader's mode.
+func (r Reader) Query(ctx context.Context, object, method string, args ...any) ([]any, error) {
+	a, err := EncodeArgs(args...)
+	if err != nil {
+		return nil, err
+	}
+	return r.c.values(r.c.Exec(ctx, wire.OpQuery, r.mode, command.AppendQuery(nil, object, method, a)))
+}
+
+// Get is Client.Get in the Reader's mode.
+func (r Reader) Get(ctx context.Context, object string, path ...any) (any, error) {
 	keys, err := EncodeArgs(path...)
 	if err != nil {
 		return nil, err
 	}
-	v, err := c.values(c.Exec(ctx, wire.OpQuery, c.cfg.Mode, command.AppendGet(nil, object, keys)))
+	v, err := r.c.values(r.c.Exec(ctx, wire.OpQuery, r.mode, command.AppendGet(nil, object, keys)))
 	if err != nil || len(v) == 0 {
 		return nil, err
 	}

@@ -292,9 +292,13 @@ func (n *Node) startReplica() error {
 	if n.cfg.Observer {
 		role = raft.Observer
 	}
+	core := raft.Config{ID: n.id, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, Seed: random64()}
+	if n.cfg.LeaseReads && !n.cfg.Single { // who is alone needs no lease
+		core.PromiseMs, core.LeaseMs = promiseMs, leaseMs
+	}
 	r, err := replica.New(replica.Config{
 		Self: raft.Member{ID: n.id, Role: role, Name: n.cfg.Name, Addr: n.advertise},
-		Raft: raft.Config{ID: n.id, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, Seed: random64()},
+		Raft: core,
 		Seed: random64(), SnapshotEntries: uint64(n.cfg.SnapshotEntries), SnapshotBytes: snapshotLogBytes,
 		SnapshotIntervalMs: n.cfg.SnapshotInterval.Milliseconds(),
 	}, init, applier.State(), time.Now().UnixMilli())

@@ -26,7 +26,10 @@ type Config struct {
 	Expect   int      // found a cluster once so many fresh nodes agree
 	Join     []string // members to find the cluster through
 	Observer bool     // never votes
-	Key      []byte   // gossip key, 32 bytes, or nil
+	// LeaseReads makes promises to leaders, and as leader answers lease reads by
+	// them, on what is said at leaseMs.
+	LeaseReads bool
+	Key        []byte // gossip key, 32 bytes, or nil
 
 	SnapshotEntries  int           // default 100000
 	SnapshotInterval time.Duration // default 10 min
@@ -54,6 +57,16 @@ const (
 	TickInterval   = 20 * time.Millisecond
 	heartbeatTicks = 5  // 100 ms
 	electionTicks  = 30 // 600 ms, randomised up to 1.2 s
+)
+
+// Leases, with Config.LeaseReads: how long a member promises to help nobody else
+// to lead, an election timeout, and how long a leader relies on that. It holds as
+// long as no member's clock runs faster than another's by a quarter (an NTP
+// daemon keeps clocks within a thousandth), and none stands still while others
+// run, as that of a virtual machine does that is paused with its clock.
+const (
+	promiseMs = 600
+	leaseMs   = 480
 )
 
 // snapshotLogBytes is the size of the log in memory that asks for a dump before

@@ -43,6 +43,7 @@ func (n *Node) feed(in *inputs, tick bool) error {
 		return in.failed
 	}
 	r.SetTime(now)
+	r.SetMonotonic(uint64((monotonic() - n.startedAt).Milliseconds())) // after in was taken
 	for _, d := range in.done {
 		r.Done(d)
 	}

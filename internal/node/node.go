@@ -26,6 +26,7 @@ type Node struct {
 	id        raft.ID
 	advertise string
 	started   time.Time
+	startedAt time.Duration // of monotonic
 	cluster   atomic.Pointer[string]
 
 	dir       *persist.Dir
@@ -73,7 +74,7 @@ func Start(cfg Config) (*Node, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Node{
-		cfg: cfg, log: cfg.Logger.With("node", cfg.Name), started: time.Now(),
+		cfg: cfg, log: cfg.Logger.With("node", cfg.Name), started: time.Now(), startedAt: monotonic(),
 		inbox: newInbox(), works: newWorkQueue(), peers: map[raft.ID]*peer{}, book: newBook(),
 		conns: map[net.Conn]struct{}{}, ctx: ctx, cancel: cancel,
 		ready: make(chan struct{}), done: make(chan struct{}), gossipTold: make(chan struct{}, 1), gossipStarted: make(chan struct{}),
@@ -237,7 +238,17 @@ func (n *Node) handOver(done chan struct{}) {
 	n.group.Go(func() {
 		for n.ctx.Err() == nil {
 			asked := make(chan bool, 1)
-			n.inbox.add(func(in *inputs) { in.calls = append(in.calls, func() { asked <- r.IsLeader() }) })
+			n.inbox.add(func(in *inputs) {
+				in.calls = append(in.calls, func() {
+					leads := r.IsLeader()
+					if leads { // again, if it was given up
+						if err := r.Transfer(0); err != nil {
+							n.log.Debug("no transfer of leadership", "err", err)
+						}
+					}
+					asked <- leads
+				})
+			})
 			select {
 			case leads := <-asked:
 				if !leads {

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,6 +209,88 @@ func TestThree(t *testing.T) {
 			t.Fatalf("get through %s gave %v", n.Name(), got)
 		}
 		cl.Close()
+	}
+}
+
+// roles keeps the roles that nodes logged.
+type roles struct {
+	slog.Handler
+	mu   sync.Mutex
+	seen []string
+}
+
+func (r *roles) Handle(_ context.Context, record slog.Record) error {
+	if record.Message != "role" {
+		return nil
+	}
+	record.Attrs(func(a slog.Attr) bool {
+		if a.Key == "role" {
+			r.mu.Lock()
+			r.seen = append(r.seen, a.Value.String())
+			r.mu.Unlock()
+		}
+		return true
+	})
+	return nil
+}
+
+func (r *roles) last() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.seen) == 0 {
+		return ""
+	}
+	return r.seen[len(r.seen)-1]
+}
+
+func (r *roles) Enabled(context.Context, slog.Level) bool { return true }
+func (r *roles) WithAttrs([]slog.Attr) slog.Handler       { return r }
+
+// TestStopHandsOver: a leader that is told to stop is a follower before it is
+// gone (scenario 45), so that nobody waits for an election timeout. With leases
+// that would take longer, and lease reads work meanwhile.
+func TestStopHandsOver(t *testing.T) {
+	addrs := freeAddrs(t, 3)
+	var nodes []*Node
+	var logs []*roles
+	for i, addr := range addrs {
+		r := &roles{}
+		logs = append(logs, r)
+		nodes = append(nodes, startNode(t, Config{
+			Name: fmt.Sprintf("n%d", i+1), Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]},
+			LeaseReads: true, Logger: slog.New(r),
+		}))
+	}
+	defer func() {
+		for _, n := range nodes {
+			n.Kill()
+		}
+	}()
+	for _, n := range nodes {
+		await(t, n)
+	}
+	ctx := context.Background()
+	cl := dial(t, nodes[0])
+	deploy(t, cl)
+	for i := range 20 {
+		if _, err := cl.Call(ctx, "counter", "inc"); err != nil {
+			t.Fatal(err)
+		}
+		for _, mode := range []client.Mode{client.Lease, client.Bounded(time.Nanosecond), client.Linearizable} {
+			v, err := cl.Reading(mode).Query(ctx, "counter", "get")
+			if got := one(t, v, err); got != int64(i+1) {
+				t.Fatalf("%v read gave %v, want %d", mode, got, i+1)
+			}
+		}
+	}
+	cl.Close()
+	i := slices.IndexFunc(logs, func(r *roles) bool { return r.last() == "leader" })
+	if i < 0 {
+		t.Fatal("nobody leads")
+	}
+	stop(t, nodes[i])
+	if last := logs[i].last(); last != "follower" {
+		t.Errorf("the leader was stopped as %s", last)
 	}
 }
 
