@@ -3,6 +3,7 @@ package main
 import (
 	_ "embed"
 	"fmt"
+	"time"
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
@@ -53,6 +54,8 @@ type op struct {
 	id      uint64
 	kind    opKind
 	stale   bool
+	mode    wire.Mode // of a read that is not stale
+	began   int64
 	about   *op // opCount: whose id is looked up
 	to      *member
 	life    int
@@ -143,9 +146,9 @@ func (c *client) draw() *op {
 	case 3, 4, 5:
 		return &op{kind: opAdd}
 	case 6:
-		return &op{kind: opCounter}
+		return &op{kind: opCounter, mode: pick(w.rng, wire.Linearizable, wire.Lease)}
 	case 7:
-		return &op{kind: opLedger}
+		return &op{kind: opLedger, mode: pick(w.rng, wire.Lease, wire.Bounded(500*time.Millisecond), wire.Bounded(3*time.Second))}
 	case 8:
 		return &op{kind: opLedger, stale: true}
 	}
@@ -176,6 +179,7 @@ func (o *op) request(timeoutMs uint32) wire.Request {
 	case opSnapshot:
 		req.Op = wire.OpSnapshot
 	}
+	req.Mode = o.mode
 	if o.stale {
 		req.Mode = wire.Stale
 	}

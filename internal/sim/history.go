@@ -8,6 +8,7 @@ import (
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/replica"
+	"github.com/syncsh/syncsh/internal/wire"
 	"github.com/syncsh/syncsh/luafsm"
 	"github.com/syncsh/syncsh/raft"
 )
@@ -33,9 +34,10 @@ type history struct {
 	floors map[uint64]uint64 // acknowledged serials of each session, by its id
 	calls  map[[2]uint64]*op // by session and serial
 
-	ops  []*op // by id-1
-	adds []*op
-	told raft.Index // the highest index in any answer
+	ops   []*op // by id-1
+	adds  []*op
+	told  raft.Index // the highest index in any answer
+	tolds []tellingTime
 }
 
 type appliedEntry struct {
@@ -43,6 +45,22 @@ type appliedEntry struct {
 	sum    uint64
 	digest [16]byte
 	by     *member
+}
+
+// tellingTime is when a higher index was told than ever before.
+type tellingTime struct {
+	at    int64
+	index raft.Index
+}
+
+// toldBy is the highest index in any answer until then.
+func (h *history) toldBy(at int64) raft.Index {
+	for i := len(h.tolds) - 1; i >= 0; i-- {
+		if h.tolds[i].at <= at {
+			return h.tolds[i].index
+		}
+	}
+	return 0
 }
 
 // modelState is what the two objects hold behind an index.
@@ -59,7 +77,7 @@ func (h *history) top() raft.Index { return raft.Index(len(h.states) - 1) }
 // begin gives a request its id.
 func (h *history) begin(o *op) {
 	h.ops = append(h.ops, o)
-	o.id, o.floor = uint64(len(h.ops)), h.told
+	o.id, o.floor, o.began = uint64(len(h.ops)), h.told, h.w.now
 	if o.session != 0 && o.first == nil {
 		h.calls[[2]uint64{o.session, o.serial}] = o
 	}
@@ -277,13 +295,27 @@ func (h *history) ok(o *op, res command.Result) {
 		w.stats.staleReads++
 		return
 	}
+	if within, ok := o.mode.Within(); ok {
+		w.stats.boundedReads++
+		// The member measures by its own clock, which may be slow.
+		if told := h.toldBy(o.began - int64(float64(within)*float64(millisecond)/(1-w.profile.drift))); index < told {
+			w.fail("%v at %v read index %d, but %d was known %d ms before it began", o, o.to, index, told, within)
+		}
+		return
+	}
 	if o.kind.reads() {
+		if o.mode == wire.Lease && w.profile.raft.LeaseMs != 0 {
+			w.stats.leaseReads++
+		}
 		w.stats.reads++
 		if index < o.floor {
 			w.fail("%v at %v read index %d, but index %d was known before it began", o, o.to, index, o.floor)
 		}
 	}
-	h.told = max(h.told, index)
+	if index > h.told {
+		h.told = index
+		h.tolds = append(h.tolds, tellingTime{w.now, index})
+	}
 }
 
 // values checks the values of an answer.

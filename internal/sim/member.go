@@ -55,12 +55,13 @@ type running struct {
 	applier *replica.Applier
 	querier *luafsm.Querier
 
-	in       inputs
-	awake    bool // a run of the loop is due
-	saving   bool // the loop waits for the disk
-	midSave  *raft.Save
-	pausedTo int64 // the process stands still until then
-	ticks    int
+	in        inputs
+	startedAt int64
+	awake     bool // a run of the loop is due
+	saving    bool // the loop waits for the disk
+	midSave   *raft.Save
+	pausedTo  int64 // the process stands still until then
+	ticks     int
 
 	works    []replica.Work
 	applying bool
@@ -123,7 +124,7 @@ func (m *member) start() {
 	w := m.w
 	m.disk.powerBack()
 	m.life++
-	m.running = running{}
+	m.running = running{startedAt: w.now}
 	m.up = true
 	err := m.boot()
 	switch {
@@ -296,6 +297,7 @@ func (m *member) loop() {
 func (m *member) feed(in *inputs) {
 	r, w := m.replica, m.w
 	r.SetTime(m.wall())
+	r.SetMonotonic(uint64(float64(w.now-m.startedAt) / float64(millisecond) * (1 + m.drift)))
 	for _, d := range in.done {
 		r.Done(d)
 	}

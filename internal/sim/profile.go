@@ -78,6 +78,9 @@ func drawProfile(r *rand.Rand) profile {
 			CompactHoldBytes:          pick[uint64](r, 500, 5000, 1<<20),
 		},
 	}
+	if r.IntN(2) == 0 { // as internal/node's; drift keeps clocks less than a quarter apart
+		p.raft.PromiseMs, p.raft.LeaseMs = 600, 480
+	}
 	return p
 }
 

@@ -9,6 +9,7 @@ import (
 // see missing.
 type stats struct {
 	elections, transfers, promotions               int
+	leaseReads, boundedReads                       int
 	effects, acknowledged, reads, staleReads       int
 	noLeader, overloaded, timeouts, lostAnswers    int
 	forwardReplies                                 int
@@ -45,6 +46,8 @@ func (s *stats) rows() []row {
 		{"sessions opened", &s.sessions},
 		{"further tries of calls in the log", &s.repeats},
 		{"linearizable reads", &s.reads},
+		{"reads by lease, or the round instead", &s.leaseReads},
+		{"bounded reads", &s.boundedReads},
 		{"stale reads", &s.staleReads},
 		{"answers: no leader", &s.noLeader},
 		{"answers: overloaded", &s.overloaded},
