@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,18 +28,72 @@ type clientFlags struct {
 	connect []string
 	timeout time.Duration
 	stale   bool
+	read    string
+	within  time.Duration
 	json    bool
+
+	withinGiven bool
 }
+
+// Modes of reads, as --read names them.
+const (
+	readLinearizable = "linearizable"
+	readLease        = "lease"
+	readBounded      = "bounded"
+	readStale        = "stale"
+)
 
 func addClientFlags(cmd *cobra.Command) *clientFlags {
 	f := &clientFlags{}
 	fs := cmd.Flags()
 	fs.StringSliceVarP(&f.connect, "connect", "c", []string{"127.0.0.1:7400"}, "addresses of nodes (SYNCSH_CONNECT)")
 	fs.DurationVar(&f.timeout, "timeout", client.DefaultTimeout, "for each call (SYNCSH_TIMEOUT)")
-	fs.BoolVar(&f.stale, "stale", false, "read at the asked node, without a round to the leader")
+	fs.BoolVar(&f.stale, "stale", false, "the same as --read stale")
+	fs.StringVar(&f.read, "read", readLinearizable, `what a read sees: linearizable, all that was acknowledged before it;
+lease, the same without a round while the leader has a lease
+(node --lease-reads); bounded, all but the last --max-staleness;
+stale, what the asked node has`)
+	fs.DurationVar(&f.within, "max-staleness", time.Second, "bound of --read bounded")
 	fs.BoolVar(&f.json, "json", false, "print JSON")
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnv(cmd.Flags(), "connect", "timeout") }
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		f.withinGiven = cmd.Flags().Changed("max-staleness")
+		if err := fromEnv(cmd.Flags(), "connect", "timeout"); err != nil {
+			return err
+		}
+		return f.checkRead(cmd.Flags().Changed("read"))
+	}
 	return f
+}
+
+// checkRead refuses flags of reads that contradict each other.
+func (f *clientFlags) checkRead(readGiven bool) error {
+	switch {
+	case !slices.Contains([]string{readLinearizable, readLease, readBounded, readStale}, f.read):
+		return &shell.UsageError{Text: fmt.Sprintf("--read %s: want linearizable, lease, bounded or stale", f.read)}
+	case f.stale && readGiven && f.read != readStale:
+		return &shell.UsageError{Text: "--stale and --read " + f.read + " contradict each other"}
+	case f.withinGiven && f.read != readBounded:
+		return &shell.UsageError{Text: "--max-staleness goes with --read bounded"}
+	case f.within < time.Millisecond || f.within > withinMax:
+		return &shell.UsageError{Text: fmt.Sprintf("--max-staleness %v: want 1ms to %v", f.within, withinMax)}
+	}
+	return nil
+}
+
+// withinMax is more than anybody can want; the wire has room for more.
+const withinMax = 24 * time.Hour
+
+// mode of reads.
+func (f *clientFlags) mode() client.Mode {
+	switch {
+	case f.stale, f.read == readStale:
+		return client.Stale
+	case f.read == readLease:
+		return client.Lease
+	case f.read == readBounded:
+		return client.Bounded(f.within)
+	}
+	return client.Linearizable
 }
 
 // dial connects to the cluster that the flags name.
@@ -52,11 +107,7 @@ func (f *clientFlags) dial(ctx context.Context) (*client.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	mode := client.Linearizable
-	if f.stale {
-		mode = client.Stale
-	}
-	cfg := client.Config{Addrs: addrs, Timeout: f.timeout, Mode: mode, Name: "syncsh"}
+	cfg := client.Config{Addrs: addrs, Timeout: f.timeout, Mode: f.mode(), Name: "syncsh"}
 	for began := time.Now(); ; {
 		c, err := client.Dial(ctx, cfg)
 		if err == nil || client.CodeOf(err) != client.CodeNoLeader || time.Since(began) > dialPatience {
@@ -123,7 +174,7 @@ func (f *clientFlags) with(cmd *cobra.Command, run func(ctx context.Context, c *
 
 // session is a Lua session of a command that is no REPL.
 func (f *clientFlags) session(c *client.Client) *shell.Session {
-	return shell.New(shell.Config{Cluster: c, Timeout: f.timeout, Stale: f.stale, JSON: f.json, Out: os.Stdout, Err: os.Stderr})
+	return shell.New(shell.Config{Cluster: c, Timeout: f.timeout, Mode: f.mode(), JSON: f.json, Out: os.Stdout, Err: os.Stderr})
 }
 
 // fromEnv sets flags that were not given from SYNCSH_NAME; without names all.

@@ -24,7 +24,7 @@ func newREPL() *cobra.Command {
 		}
 		defer c.Close() //nolint:errcheck // always nil
 		return shell.RunREPL(cmd.Context(), shell.REPLConfig{
-			Node: c, Timeout: f.timeout, Stale: f.stale, JSON: f.json, In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+			Node: c, Timeout: f.timeout, Mode: f.mode(), JSON: f.json, In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		})
 	}
 	return cmd

@@ -20,11 +20,7 @@ func newScripts() *cobra.Command {
 	f := addClientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
-			mode := client.Linearizable
-			if f.stale {
-				mode = client.Stale
-			}
-			d, err := shell.Describe(ctx, c, mode)
+			d, err := shell.Describe(ctx, c, f.mode())
 			if err != nil {
 				return err
 			}

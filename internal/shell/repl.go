@@ -21,7 +21,7 @@ import (
 type REPLConfig struct {
 	Node    Node
 	Timeout time.Duration
-	Stale   bool
+	Mode    client.Mode // of reads
 	JSON    bool
 	Banner  string // printed first on a terminal
 	Extra   []DotCommand
@@ -39,7 +39,7 @@ func RunREPL(ctx context.Context, conf REPLConfig) error {
 	if term.IsTerminal(int(conf.In.Fd())) {
 		return runTerminal(ctx, conf)
 	}
-	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Stale: conf.Stale, JSON: conf.JSON, Out: conf.Out, Err: conf.Err})
+	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Mode: conf.Mode, JSON: conf.JSON, Out: conf.Out, Err: conf.Err})
 	defer s.Close()
 	c := NewConsole(s, conf.Node, "stdin", conf.Extra)
 	return Interruptible(ctx, func(ctx context.Context) error { return RunInput(ctx, c, conf.In) })
@@ -66,7 +66,7 @@ func runTerminal(ctx context.Context, conf REPLConfig) error {
 	}
 	defer rl.Close()
 	t.rl = rl
-	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Stale: conf.Stale, JSON: conf.JSON, Out: rl.Stdout(), Err: rl.Stderr(), KeepGoing: true})
+	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Mode: conf.Mode, JSON: conf.JSON, Out: rl.Stdout(), Err: rl.Stderr(), KeepGoing: true})
 	defer s.Close()
 	t.console = NewConsole(s, conf.Node, "input", conf.Extra)
 	defer t.console.stopWatch()

@@ -21,7 +21,7 @@ import (
 type Config struct {
 	Cluster Cluster
 	Timeout time.Duration // of each call; 0: the node's default
-	Stale   bool          // reads are answered by the asked node without a round to the leader
+	Mode    wire.Mode     // of reads
 	JSON    bool          // results are printed as JSON
 	Out     io.Writer     // results and print
 	Err     io.Writer     // errors of timers and callbacks at the REPL
@@ -73,8 +73,11 @@ func New(conf Config) *Session {
 		proxies: map[string]*lua.LUserData{}, scripts: map[string]*localScript{},
 		declared: map[string]bool{}, timers: map[*timer]bool{},
 	}
-	s.stale.Store(conf.Stale)
 	s.json.Store(conf.JSON)
+	if conf.Mode == wire.Stale { // which .stale off ends
+		s.stale.Store(true)
+		s.conf.Mode = wire.Linearizable
+	}
 	s.description.Store(&command.Description{})
 	s.openLibraries()
 	go func() {
@@ -303,7 +306,7 @@ func (s *Session) mode() wire.Mode {
 	if s.stale.Load() {
 		return wire.Stale
 	}
-	return wire.Linearizable
+	return s.conf.Mode
 }
 
 // refresh reads the description of the objects again. When there is no leader
@@ -311,7 +314,7 @@ func (s *Session) mode() wire.Mode {
 func (s *Session) refresh(l *lua.LState) error {
 	r, err := s.request(l, wire.OpQuery, s.mode(), command.AppendDescribe(nil))
 	var failed *command.Error
-	if errors.As(err, &failed) && failed.Code == command.CodeNoLeader && !s.stale.Load() {
+	if errors.As(err, &failed) && failed.Code == command.CodeNoLeader && s.mode() != wire.Stale {
 		r, err = s.request(l, wire.OpQuery, wire.Stale, command.AppendDescribe(nil))
 	}
 	if err != nil {
@@ -333,7 +336,8 @@ func (s *Session) Refresh(ctx context.Context) error {
 // Description is what is known of the objects.
 func (s *Session) Description() *command.Description { return s.description.Load() }
 
-// SetStale chooses whether reads are answered by the asked node alone.
+// SetStale chooses whether reads are answered by the asked node alone; if not,
+// they have the Config's mode, linearizable if that is stale.
 func (s *Session) SetStale(on bool) { s.stale.Store(on) }
 
 // SetJSON chooses whether results are printed as JSON.
