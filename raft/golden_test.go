@@ -305,7 +305,7 @@ func (p *play) cluster(arg map[string]string) {
 	p.members, p.ids, p.net, p.boots = map[ID]*player{}, nil, nil, 0
 	p.cfg = Config{CompactKeepEntries: 1, CompactKeepBytes: 1, CompactHoldBytes: 1, SnapshotChunkBytes: 16, SnapshotChunksInflightMax: 2}
 	for k, to := range map[string]*uint64{"append-bytes": &p.cfg.AppendBytesMax, "uncommitted-bytes": &p.cfg.UncommittedBytesMax,
-		"entry-bytes": &p.cfg.EntryBytesMax, "inflight-bytes": &p.cfg.InflightBytesMax, "promise": &p.cfg.PromiseMs, "lease": &p.cfg.LeaseMs} {
+		"entry-bytes": &p.cfg.EntryBytesMax, "inflight-bytes": &p.cfg.InflightBytesMax, "hold-bytes": &p.cfg.CompactHoldBytes, "promise": &p.cfg.PromiseMs, "lease": &p.cfg.LeaseMs} {
 		if arg[k] != "" {
 			*to = num(arg[k])
 		}
