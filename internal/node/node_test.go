@@ -326,3 +326,37 @@ func TestRefusedStarts(t *testing.T) {
 		}
 	}
 }
+
+// TestNewAddresses: all nodes stop and come back in another order with new
+// addresses; the log knows the old ones, gossip the new (scenario 64).
+func TestNewAddresses(t *testing.T) {
+	ctx := context.Background()
+	var data []string
+	for range 3 {
+		data = append(data, t.TempDir())
+	}
+	for round, order := range [][]int{{0, 1, 2}, {2, 0, 1}} {
+		addrs := freeAddrs(t, 3)
+		nodes := make([]*Node, 3)
+		for _, i := range order {
+			nodes[i] = startNode(t, Config{
+				Name: fmt.Sprintf("n%d", i+1), Addr: addrs[i], Data: data[i], Expect: 3, Join: []string{addrs[(i+1)%3]},
+			})
+		}
+		for _, n := range nodes {
+			await(t, n)
+		}
+		cl := dial(t, nodes[0])
+		if round == 0 {
+			deploy(t, cl)
+		}
+		v, err := cl.Call(ctx, "counter", "inc")
+		if got := one(t, v, err); got != int64(round+1) {
+			t.Errorf("inc in round %d gave %v", round, got)
+		}
+		cl.Close()
+		for _, n := range nodes {
+			n.Kill()
+		}
+	}
+}
