@@ -94,6 +94,11 @@ func (w *world) cut() {
 	case x == 2:
 		w.net.isolate([]*member{a})
 		w.log("network: %v is alone", a)
+		if w.rng.IntN(2) == 0 { // and the others notice at once, while it may have a lease
+			for _, m := range w.members {
+				m.losePeerLater(a.id)
+			}
+		}
 	case x == 3:
 		var group []*member
 		for _, m := range w.members {
