@@ -710,8 +710,16 @@ func (w *world) heal() {
 }
 
 // stalled tells whether no member knows of a majority that it may trust: then
-// there is no leader until an operator decides (Initial.Untrusted).
+// there is no leader until an operator decides (Initial.Untrusted). Or whether
+// the leader's state is wrong and nobody can take over, as all other voters need
+// a snapshot of just that state: then nothing new is committed until it restarts.
 func (w *world) stalled() bool {
+	if l := w.leader(); l != nil && l.r.Refetching() {
+		needed := func(p *progress) bool { return p.id != l.id && p.voter && p.state != Snapshot }
+		if !slices.ContainsFunc(l.r.progress, needed) {
+			return true
+		}
+	}
 	for _, a := range w.actors {
 		c := a.r.config()
 		for _, half := range [][]ID{c.voters, c.config.Outgoing} {

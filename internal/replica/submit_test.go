@@ -471,3 +471,24 @@ func TestReadsWaitForARound(t *testing.T) {
 	o.ticks(15)
 	o.want("4 timeout")
 }
+
+// Scenario 45: a transfer to nobody in particular goes to the voter that is best
+// prepared, and calls are refused from then on.
+func TestTransferToAny(t *testing.T) {
+	o := newOne(t, 3)
+	o.lead()
+	o.messages = nil
+	o.r.Submit(o, wire.Request{ID: 1, Op: wire.OpTransfer, Payload: wire.AppendTransfer(nil, 0)})
+	o.want("1 ok")
+	var told []raft.ID
+	for _, m := range o.messages {
+		if m.Kind == raft.MsgTimeoutNow {
+			told = append(told, m.To)
+		}
+	}
+	if !slices.Equal(told, []raft.ID{2}) { // 3 has acknowledged nothing
+		t.Errorf("told to campaign: %v", told)
+	}
+	o.call(2)
+	o.want("2 no_leader")
+}
