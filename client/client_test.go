@@ -344,7 +344,7 @@ func TestRetriesEnd(t *testing.T) {
 			calls.Add(1)
 			return answerCode(b, r, code, "not now")
 		})
-		c := dial(t, Config{Addrs: []string{addr}, Timeout: 100 * time.Millisecond})
+		c := dial(t, Config{Addrs: []string{addr}, Timeout: 500 * time.Millisecond})
 		_, err := c.Call(context.Background(), "o", "m")
 		wantCode(t, err, code, "not now")
 		if calls.Load() < 2 {
@@ -436,7 +436,7 @@ func TestRefused(t *testing.T) {
 	wantCode(t, err, CodeDenied, "refused by "+addr+": this node is of another cluster")
 	addr = start(t, &wiretest.Node{Welcome: wire.Welcome{Version: 9}}, nil, echo)
 	_, err = Dial(context.Background(), Config{Addrs: []string{addr}})
-	wantCode(t, err, CodeDenied, "protocol version does not match: the other side has 9, this side has 1")
+	wantCode(t, err, CodeDenied, fmt.Sprintf("protocol version does not match: the other side has 9, this side has %d", wire.Version))
 }
 
 func TestNotSyncsh(t *testing.T) {
