@@ -96,6 +96,7 @@ func (f *nodeFlags) prepare() error {
 		return &shell.UsageError{Text: fmt.Sprintf("--log-format %s: want text or json", f.logFormat)}
 	}
 	f.conf.Build = version
+	underFaults(&f.conf)
 	f.conf.Print = func(object, text string) { f.conf.Logger.Debug("print", "object", object, "text", text) }
 	if !f.keyGiven {
 		return nil

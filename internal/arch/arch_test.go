@@ -35,6 +35,8 @@ var allowed = map[string][]string{
 	"internal/node":    {"raft", "persist", "luafsm", "gossip", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
 	"internal/shell":   {"raft", "luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/node"},
 	"internal/e2e":     {},
+	"internal/chaos":   {},
+	"internal/fault":   {"persist"},
 	"internal/bench":   {"raft", "client", "internal/codec", "internal/command", "internal/wire"},
 	"cmd/syncsh":       {"*"},
 }
@@ -60,7 +62,7 @@ var notInCoreExcept = map[string][]string{
 }
 
 // osAndNet may be used by these; the rest is handed its files and connections.
-var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/wire/wiretest", "internal/sim"}
+var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/fault", "internal/wire/wiretest", "internal/sim"}
 
 // root is the directory of go.mod.
 func root(t *testing.T) string {
@@ -185,6 +187,28 @@ func TestImportsPointInward(t *testing.T) {
 				t.Errorf("%s: %s", s.name, wrong)
 			}
 		}
+	}
+}
+
+// TestFaultsAreNotShipped: only a file of a build for the chaos test may bring
+// the faults in, so that no production binary can be told to fail.
+func TestFaultsAreNotShipped(t *testing.T) {
+	found := false
+	for _, s := range sources(t) {
+		if !slices.Contains(s.imports(), module+"/internal/fault") {
+			continue
+		}
+		found = true
+		text, err := os.ReadFile(filepath.Join(root(t), filepath.FromSlash(s.name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(text), "//go:build chaos\n") {
+			t.Errorf("%s: imports internal/fault and is not for -tags chaos only", s.name)
+		}
+	}
+	if !found {
+		t.Error("nothing imports internal/fault: the chaos test has no faults")
 	}
 }
 

@@ -23,7 +23,7 @@ const bootstrapFile = "bootstrap"
 // openDir opens the data directory, gives it an identity if it has none, and
 // reads what it holds.
 func (n *Node) openDir() error {
-	opts := persist.Options{Sync: true, Go: n.group.Go}
+	opts := persist.Options{FS: n.cfg.FS, Sync: true, Go: n.group.Go}
 	path := n.cfg.Data
 	if path == "" {
 		opts, path = persist.Options{FS: persist.NewMemFS()}, "memory"
@@ -301,7 +301,7 @@ func (n *Node) startReplica() error {
 		Raft: core,
 		Seed: random64(), SnapshotEntries: uint64(n.cfg.SnapshotEntries), SnapshotBytes: snapshotLogBytes,
 		SnapshotIntervalMs: n.cfg.SnapshotInterval.Milliseconds(),
-	}, init, applier.State(), time.Now().UnixMilli())
+	}, init, applier.State(), n.cfg.Now().UnixMilli())
 	if err != nil {
 		return err
 	}

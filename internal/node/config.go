@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/syncsh/syncsh/internal/replica"
+	"github.com/syncsh/syncsh/persist"
 	"github.com/syncsh/syncsh/raft"
 )
 
@@ -44,6 +45,11 @@ type Config struct {
 	Link func(peer raft.ID) bool
 	// Print receives what replicated code prints; nil drops it.
 	Print func(object, text string)
+
+	// FS, if set, keeps the data directory; default: the operating system's. Now,
+	// if set, is the wall clock. A test build puts its faults behind both.
+	FS  persist.FS
+	Now func() time.Time
 
 	// onWork, if set, sees each work before the applier does: tests of this package
 	// make a replica's state wrong with it.
@@ -80,6 +86,9 @@ var ErrConfig = errors.New("bad configuration")
 func (c *Config) complete() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Durability == "" {
 		c.Durability = "fsync"

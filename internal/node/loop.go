@@ -38,7 +38,7 @@ func (n *Node) loop() error {
 // feed passes the drained inputs to the replica.
 func (n *Node) feed(in *inputs, tick bool) error {
 	r := n.replica
-	now := time.Now().UnixMilli()
+	now := n.cfg.Now().UnixMilli()
 	if in.failed != nil {
 		return in.failed
 	}
