@@ -10,7 +10,7 @@ CC_FOUND    := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE := ./raft/... ./luafsm/... ./persist/... ./gossip/... ./client/... ./internal/replica/... ./internal/node/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race sim arch bench clean
+.PHONY: help build run test check race sim chaos arch bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ sim: ## long simulation: SEEDS=1000 clusters, PROGRAMS=10000 generated scripts
 	SYNCSH_SIM_SEEDS=$${SEEDS:-1000} $(GO) test -count=1 -timeout 60m ./internal/sim; \
 	else echo "sim: internal/sim has no tests"; fi
 	SYNCSH_PROGRAMS=$${PROGRAMS:-10000} $(GO) test -count=1 -timeout 60m -run '^TestGeneratedPrograms' ./luafsm
+
+chaos: ## real processes under faults: CHAOS_DURATION=2m, CHAOS_NODES=3,5, CHAOS_SEED
+	CHAOS_DURATION=$${CHAOS_DURATION:-2m} CHAOS_NODES=$${CHAOS_NODES:-3,5} \
+	$(GO) test -count=1 -v -timeout 60m -run '^TestChaos$$' ./internal/chaos
 
 # The machine must give the same on every architecture: ARCH_PROGRAMS generated
 # programs, and the tables of cases of its library, run under qemu's user mode

@@ -59,6 +59,7 @@ type node struct {
 	ended    chan struct{} // closed when cmd has ended
 	excused  bool          // this life may end by itself
 	down     bool          // it is not to be started
+	failed   bool          // it ended for no reason that there is, and is left so
 	lives    uint64
 	log      bytes.Buffer // of all lives
 }
@@ -80,7 +81,7 @@ func (n *node) logText() string {
 func (n *node) start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.cmd != nil || n.down {
+	if n.cmd != nil || n.down || n.failed {
 		return
 	}
 	cmd := exec.Command(binary, n.args...)
@@ -106,7 +107,7 @@ func (n *node) watch(cmd *exec.Cmd, ended chan struct{}) {
 	err := cmd.Wait()
 	n.mu.Lock()
 	n.cmd = nil
-	if !n.excused {
+	if n.failed = !n.excused; n.failed {
 		n.cluster.problem("%s has ended by itself: %v: %s", n.name, err, tail(n.log.String(), 3))
 	}
 	n.mu.Unlock()
@@ -170,10 +171,10 @@ func (n *node) command(line string, ending bool) bool {
 	return err == nil
 }
 
-func (n *node) runs() bool {
+func (n *node) hasFailed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.cmd != nil
+	return n.failed
 }
 
 // pid is 0 while the node does not run.
@@ -316,6 +317,9 @@ func (c *cluster) await(what string, ok func() bool) {
 	for !ok() {
 		for _, n := range c.nodes {
 			n.start()
+			if n.hasFailed() {
+				c.t.Fatalf("waiting for %s: %s has ended by itself", what, n.name)
+			}
 		}
 		if time.Now().After(deadline) {
 			s, _ := json.Marshal(c.status())
