@@ -94,7 +94,24 @@ func chaos(t *testing.T, s setup, nodes int) {
 	l.stop()
 	end := c.awaitEqual()
 	verdict := l.check()
+	m.check(s.length >= time.Minute)
 	t.Logf("\n%s", report(s, m, l, verdict, end))
+}
+
+// check fails a run without faults: of each lane, in a long one of each class.
+func (m *nemesis) check(long bool) {
+	for _, lane := range lanes {
+		struck := 0
+		for _, class := range lane.classes {
+			struck += m.counts[class]
+			if long && m.counts[class] == 0 {
+				m.c.t.Errorf("no fault of class %q", class)
+			}
+		}
+		if struck == 0 {
+			m.c.t.Errorf("no fault of %s at all", lane.name)
+		}
+	}
 }
 
 // check holds what clients were told against what they may be told.

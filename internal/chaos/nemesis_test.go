@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -161,7 +162,7 @@ func (m *nemesis) clock(n *node, ahead time.Duration) (undo func(), ok bool) {
 	return func() { n.command("clock 0", false) }, ok
 }
 
-// transfer asks for leadership to go to a node.
+// transfer asks for leadership to go to a node, which does not lead yet.
 func (m *nemesis) transfer(at int) bool {
 	const wait = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
@@ -171,7 +172,12 @@ func (m *nemesis) transfer(at int) bool {
 		return false
 	}
 	defer cl.Close()
-	return cl.Transfer(ctx, "") == nil
+	members, err := cl.Members(ctx)
+	if err != nil {
+		return false
+	}
+	to := slices.IndexFunc(members, func(member client.Member) bool { return member.Name == m.c.nodes[at].name })
+	return to >= 0 && cl.Transfer(ctx, members[to].ID) == nil
 }
 
 // network changes the links of a node.
