@@ -20,6 +20,7 @@ type nemesis struct {
 
 	mu     sync.Mutex
 	counts map[string]int
+	ahead  time.Duration // of the furthest clock
 	story  []string
 }
 
@@ -101,7 +102,7 @@ func (m *nemesis) inject(s step, at int) (undo func(), ok bool) {
 	case "disk full":
 		return m.disk(n, "disk full", true)
 	case "clock ahead":
-		return m.clock(n, s.amount)
+		return m.clock(n, m.further(s.amount))
 	case "clock behind":
 		return m.clock(n, -s.amount)
 	case "reset clients":
@@ -160,6 +161,15 @@ func (m *nemesis) disk(n *node, command string, ending bool) (undo func(), ok bo
 func (m *nemesis) clock(n *node, ahead time.Duration) (undo func(), ok bool) {
 	ok = n.command(fmt.Sprintf("clock %d", ahead.Milliseconds()), false)
 	return func() { n.command("clock 0", false) }, ok
+}
+
+// further is a time ahead of all before: the log clock, which never goes back,
+// has reached those, and sessions end only when it moves.
+func (m *nemesis) further(by time.Duration) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ahead += by
+	return m.ahead
 }
 
 // transfer asks for leadership to go to a node, which does not lead yet.
