@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 	binary = filepath.Join(dir, "syncsh")
 	build := exec.Command("go", "build", "-tags", "chaos", "-o", binary, "../../cmd/syncsh")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if os.Getenv("CHAOS_RACE") != "" { // wants a C compiler
+		build = exec.Command("go", "build", "-race", "-tags", "chaos", "-o", binary, "../../cmd/syncsh")
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		os.Exit(1)
@@ -259,8 +262,8 @@ func (c *cluster) end() {
 		c.t.Error(p)
 	}
 	for _, n := range c.nodes {
-		if log := n.logText(); strings.Contains(log, "panic:") || strings.Contains(log, "fatal error:") {
-			c.t.Errorf("%s panicked", n.name)
+		if log := n.logText(); strings.Contains(log, "panic:") || strings.Contains(log, "fatal error:") || strings.Contains(log, "DATA RACE") {
+			c.t.Errorf("%s panicked, or has a data race:\n%s", n.name, log)
 		}
 	}
 	if c.t.Failed() {
