@@ -158,6 +158,10 @@ func TestExitTimeout(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	// Sent is not stopped: on another processor the node may still answer.
+	if _, err := syscall.Wait4(p.cmd.Process.Pid, nil, syscall.WUNTRACED, nil); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.WriteString(in, "counter:inc()\n"); err != nil {
 		t.Fatal(err)
 	}
