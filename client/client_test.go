@@ -627,8 +627,18 @@ func TestStatus(t *testing.T) {
 	if s, err = c.Status(context.Background()); err != nil || s.Healthy || s.Leader != "" || s.Voters != 3 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if m, err := c.Members(context.Background()); err != nil || len(m) != 4 {
-		t.Errorf("%v, %v", m, err)
+	s1.Members = append(s1.Members, Member{Name: "n1", ID: "id-a"})
+	m, err := c.Members(context.Background())
+	var order []string
+	for _, m := range m {
+		order = append(order, m.Name+" "+m.ID)
+	}
+	if want := "n1 id-a, n1 id-n1, n2 id-n2, n3 id-n3, o id-o"; err != nil || strings.Join(order, ", ") != want {
+		t.Errorf("members in the order %q, want %q; %v", order, want, err)
+	}
+	s1.Members = nil // no cluster yet
+	if m, err = c.Members(context.Background()); err != nil || m == nil || len(m) != 0 {
+		t.Errorf("members without a cluster: %#v, %v", m, err)
 	}
 }
 

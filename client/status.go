@@ -94,7 +94,15 @@ func decodeStatus(res command.Result) (*NodeStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wire.DecodeNodeStatus(p)
+	s, err := wire.DecodeNodeStatus(p)
+	if err != nil {
+		return nil, err
+	}
+	if s.Members == nil {
+		s.Members = []Member{} // in JSON it is a list also while there is no cluster
+	}
+	slices.SortFunc(s.Members, func(x, y Member) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.ID, y.ID)) })
+	return s, nil
 }
 
 // Members lists the members as the connected node knows them.
@@ -200,7 +208,7 @@ func aggregate(first *NodeStatus, answers []*NodeStatus) *Status {
 	majority := s.Voters/2 + 1
 	s.Healthy = s.Leader != "" && able >= majority
 	s.Tolerates = max(able-majority, 0)
-	slices.SortFunc(s.Nodes, func(x, y StatusNode) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(s.Nodes, func(x, y StatusNode) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.ID, y.ID)) })
 	return s
 }
 

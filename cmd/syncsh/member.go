@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -95,6 +96,10 @@ func findMember(ctx context.Context, c *client.Client, name string) (client.Memb
 	if err != nil {
 		return client.Member{}, err
 	}
+	return pickMember(members, name)
+}
+
+func pickMember(members []client.Member, name string) (client.Member, error) {
 	var found []client.Member
 	for _, m := range members {
 		if m.ID == name {
@@ -110,6 +115,10 @@ func findMember(ctx context.Context, c *client.Client, name string) (client.Memb
 	case 1:
 		return found[0], nil
 	}
+	which := make([]string, len(found))
+	for i, m := range found {
+		which[i] = fmt.Sprintf("%s (%s, alive: %s)", m.ID, m.Role, map[bool]string{true: "yes", false: "no"}[m.Alive])
+	}
 	return client.Member{}, &client.Error{Code: client.CodeBadArgument,
-		Message: fmt.Sprintf("%d members are named %s; give the id that syncsh members shows", len(found), name)}
+		Message: fmt.Sprintf("%d members are named %s: %s; give the id", len(found), name, strings.Join(which, ", "))}
 }

@@ -41,7 +41,12 @@ func WriteStatus(w io.Writer, s *client.Status) {
 	fmt.Fprintf(w, "%s: %s, term %d, %s, tolerates %s\n", health, leader, s.Term, count(s.Voters, "voter"), count(s.Tolerates, "failure"))
 	fmt.Fprintf(w, "cluster %s, commit %d, applied %d\n", cluster, s.Index.Commit, s.Index.Applied)
 	rows := [][]string{{"NODE", "ROLE", "ADDRESS", "TERM", "COMMIT", "APPLIED", "DIGEST", "VERSION"}}
-	for _, n := range s.Nodes {
+	for i, n := range s.Nodes {
+		// Two of one name stand beside each other: a node that lost its data has a
+		// new id, and the old one counts until it is removed.
+		if i > 0 && s.Nodes[i-1].Name == n.Name || i+1 < len(s.Nodes) && s.Nodes[i+1].Name == n.Name {
+			n.Name += " " + n.ID
+		}
 		if !n.Alive {
 			rows = append(rows, []string{n.Name, "unreachable", n.Addr})
 			continue
