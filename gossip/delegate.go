@@ -122,7 +122,9 @@ func (g *Gossip) logRefused(err error) {
 // NotifyConflict is part of memberlist.ConflictDelegate: two alive nodes have
 // one name.
 func (d delegate) NotifyConflict(existing, other *memberlist.Node) {
-	msg := "another node has the name of a member and is ignored; names must be unique"
+	// Who becomes a member is the leader's to say: it admits the other one if it
+	// hears nothing of the member.
+	msg := "two nodes have one name; gossip shows the one that it knew first until that is gone; names must be unique"
 	if other.Name == d.g.name {
 		msg = "another node has this node's name; names must be unique"
 	}

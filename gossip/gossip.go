@@ -47,6 +47,7 @@ type Config struct {
 	Name      string   // unique in the cluster
 	Bind      string   // host:port of the UDP socket; the service listens on TCP with the same port number
 	Advertise string   // host:port that others use, when it differs
+	Port      *Port    // from Listen, instead of Bind and Advertise; Start takes it over unless it fails
 	Join      []string // service addresses of any members; names are resolved at each try
 	Key       []byte   // 32 bytes that all members share, or none
 	Meta      Meta     // what this member says of itself; an empty Addr is filled in
@@ -112,10 +113,22 @@ func Start(cfg Config) (*Gossip, error) {
 	if len(cfg.Key) != 0 && len(cfg.Key) != keyBytes {
 		return nil, fmt.Errorf("%w: gossip key of %d bytes, want %d", ErrBadConfig, len(cfg.Key), keyBytes)
 	}
-	advertise, err := resolveAdvertise(cfg.Bind, cfg.Advertise)
-	if err != nil {
-		return nil, err
+	port := cfg.Port
+	if port == nil {
+		var err error
+		if port, err = Listen(cfg.Bind, cfg.Advertise); err != nil {
+			return nil, err
+		}
 	}
+	g, err := start(cfg, port)
+	if err != nil && cfg.Port == nil {
+		_ = port.Close()
+	}
+	return g, err
+}
+
+func start(cfg Config, port *Port) (*Gossip, error) {
+	advertise := port.advertise
 	if cfg.Meta.Addr == "" {
 		cfg.Meta.Addr = advertise.String()
 	}
@@ -126,10 +139,7 @@ func Start(cfg Config) (*Gossip, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	tr, err := newTransport(cfg.Bind, advertise)
-	if err != nil {
-		return nil, err
-	}
+	tr := newTransport(port)
 	g := &Gossip{
 		name:      cfg.Name,
 		advertise: advertise,

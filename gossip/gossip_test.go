@@ -322,7 +322,7 @@ func TestNamesMustBeUnique(t *testing.T) {
 	n2 := startPeer(t, "n2", joining(n1.addr))
 	until(t, n1, "n2 is let in", func() bool { return n1.alive() == "n1 n2" })
 	other := startPeer(t, "n2", func(c *Config) { c.Join, c.Meta.ID = []string{n1.addr}, 99 })
-	until(t, n1, "n1 logs the conflict", func() bool { return n1.log.has("another node has the name of a member") })
+	until(t, n1, "n1 logs the conflict", func() bool { return n1.log.has("two nodes have one name") })
 	until(t, other, "the newcomer logs the conflict", func() bool { return other.log.has("another node has this node's name") })
 	if got := n1.Members()[1]; got.GossipAddr != n2.addr {
 		t.Errorf("n1 has the newcomer as n2: %+v", got)

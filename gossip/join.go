@@ -118,7 +118,7 @@ func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil {
-		return nil, fmt.Errorf("port %q: %w", portText, strconv.ErrSyntax)
+		return nil, fmt.Errorf("address %s: port %q is not a number up to 65535", addr, portText)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -165,8 +165,11 @@ func resolveAdvertise(bind, advertise string) (netip.AddrPort, error) {
 		addr = net.JoinHostPort("0.0.0.0", port) // ":7400"
 	}
 	addrs, err := resolve(context.Background(), addr)
-	if err != nil || len(addrs) == 0 {
-		return netip.AddrPort{}, fmt.Errorf("%w: address %s: %w", ErrBadConfig, addr, err)
+	if err == nil && len(addrs) == 0 {
+		err = fmt.Errorf("address %s: the host has none", addr)
+	}
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%w: %w", ErrBadConfig, err) // err names the address
 	}
 	a := addrs[0]
 	if a.Port() == 0 {

@@ -44,7 +44,21 @@ type transport struct {
 	reader  sync.WaitGroup
 }
 
-func newTransport(bind string, advertise netip.AddrPort) (*transport, error) {
+// Port is the UDP socket of a member that is yet to be started, with the address
+// that others send to.
+type Port struct {
+	conn      *net.UDPConn
+	advertise netip.AddrPort
+}
+
+// Listen takes what Start could be refused: the UDP port of bind, and the address
+// that advertise, or else bind, stands for. It returns ErrPortInUse when the port
+// is taken.
+func Listen(bind, advertise string) (*Port, error) {
+	others, err := resolveAdvertise(bind, advertise)
+	if err != nil {
+		return nil, err
+	}
 	addr, err := net.ResolveUDPAddr("udp", bind)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: address %s: %w", bind, err)
@@ -56,10 +70,17 @@ func newTransport(bind string, advertise netip.AddrPort) (*transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gossip: listen on UDP %s: %w", bind, err)
 	}
-	_ = conn.SetReadBuffer(packetReadBufferBytes) // the kernel's default works too
+	return &Port{conn, others}, nil
+}
+
+// Close gives the port back; Gossip.Close does that for a member that was started.
+func (p *Port) Close() error { return p.conn.Close() }
+
+func newTransport(p *Port) *transport {
+	_ = p.conn.SetReadBuffer(packetReadBufferBytes) // the kernel's default works too
 	t := &transport{
-		conn:      conn,
-		advertise: advertise,
+		conn:      p.conn,
+		advertise: p.advertise,
 		packets:   make(chan *memberlist.Packet),
 		streams:   make(chan net.Conn),
 		slots:     make(chan struct{}, streamsMax),
@@ -67,7 +88,7 @@ func newTransport(bind string, advertise netip.AddrPort) (*transport, error) {
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.reader.Add(1)
 	go t.read()
-	return t, nil
+	return t
 }
 
 // read hands packets to memberlist until the socket is closed.

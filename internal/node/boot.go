@@ -20,33 +20,66 @@ import (
 // bootstrapFile holds what was promised while the founding set is not complete.
 const bootstrapFile = "bootstrap"
 
-// openDir opens the data directory, gives it an identity if it has none, and
-// reads what it holds.
-func (n *Node) openDir() error {
-	opts := persist.Options{FS: n.cfg.FS, Sync: true, Go: n.group.Go}
-	path := n.cfg.Data
-	if path == "" {
-		opts, path = persist.Options{FS: persist.NewMemFS()}, "memory"
+// identityFile is what a data directory has from its first start on.
+const identityFile = "identity"
+
+// lookDir finds out who this node is. A directory that was used before is locked
+// and has to be this node's; a new one is not made yet, as the start may still be
+// refused, and then must have changed nothing.
+func (n *Node) lookDir() error {
+	n.id = raft.ID(random64())
+	if n.cfg.Data == "" {
+		return nil
 	}
-	dir, err := persist.Open(path, opts)
-	if err != nil {
+	if _, err := os.Stat(filepath.Join(n.cfg.Data, identityFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := n.openDir(); err != nil {
 		return err
 	}
-	n.dir = dir
-	id := dir.Identity()
+	id := n.dir.Identity()
 	if id.NodeID == 0 {
-		id = persist.Identity{NodeID: raft.ID(random64()), Name: n.cfg.Name}
-		if err := dir.SetIdentity(id); err != nil {
-			return err
-		}
+		return nil
 	}
 	if err := id.Check(persist.Identity{Name: n.cfg.Name}); err != nil {
-		return fmt.Errorf("data directory %s: %w", path, err)
+		return fmt.Errorf("data directory %s: %w", n.cfg.Data, err)
 	}
 	n.id = id.NodeID
 	if id.Cluster != "" {
 		n.cluster.Store(&id.Cluster)
 	}
+	return nil
+}
+
+func (n *Node) openDir() (err error) {
+	if n.cfg.Data == "" {
+		n.dir, err = persist.Open("memory", persist.Options{FS: persist.NewMemFS()})
+		return err
+	}
+	n.dir, err = persist.Open(n.cfg.Data, persist.Options{FS: n.cfg.FS, Sync: true, Go: n.group.Go})
+	return err
+}
+
+// loadDir makes the data directory if need be, gives it an identity if it has
+// none, and reads what it holds.
+func (n *Node) loadDir() error {
+	if n.dir == nil {
+		if err := n.openDir(); err != nil {
+			return err
+		}
+	}
+	dir, id := n.dir, n.dir.Identity()
+	if id.NodeID == 0 {
+		id = persist.Identity{NodeID: n.id, Name: n.cfg.Name}
+		if err := dir.SetIdentity(id); err != nil {
+			return err
+		}
+	}
+	// Another process may have been here since lookDir.
+	if err := id.Check(persist.Identity{NodeID: n.id, Name: n.cfg.Name}); err != nil {
+		return fmt.Errorf("data directory %s: %w", n.cfg.Data, err)
+	}
+	var err error
 	if n.recovered, err = dir.Load(); err != nil {
 		return err
 	}
@@ -118,8 +151,7 @@ func (n *Node) startGossip() error {
 		n.log.Info("--expect is ignored: the node has data of a cluster", "cluster", n.Cluster())
 	}
 	n.gossip, err = gossip.Start(gossip.Config{
-		Name: n.cfg.Name, Bind: n.listener.Addr().String(), Advertise: n.cfg.Advertise, Join: n.cfg.Join, Key: n.cfg.Key,
-		Meta: meta, Logger: n.log,
+		Name: n.cfg.Name, Port: n.packets, Join: n.cfg.Join, Key: n.cfg.Key, Meta: meta, Logger: n.log,
 		OnChange: func() {
 			select { // n.gossip is set below
 			case <-n.gossipStarted:

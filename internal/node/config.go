@@ -7,8 +7,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/syncsh/syncsh/gossip"
 	"github.com/syncsh/syncsh/internal/replica"
 	"github.com/syncsh/syncsh/persist"
 	"github.com/syncsh/syncsh/raft"
@@ -93,7 +96,7 @@ func (c *Config) complete() error {
 	if c.Durability == "" {
 		c.Durability = "fsync"
 	}
-	if c.FlushInterval <= 0 {
+	if c.FlushInterval == 0 {
 		c.FlushInterval = 100 * time.Millisecond
 	}
 	if c.SnapshotEntries == 0 {
@@ -101,6 +104,22 @@ func (c *Config) complete() error {
 	}
 	if c.SnapshotInterval == 0 {
 		c.SnapshotInterval = 10 * time.Minute
+	}
+	for _, n := range []struct {
+		what string
+		bad  bool
+		got  any
+	}{
+		{"flush interval", c.FlushInterval < 0, c.FlushInterval},
+		{"snapshot entries", c.SnapshotEntries < 0, c.SnapshotEntries},
+		{"snapshot interval", c.SnapshotInterval < 0, c.SnapshotInterval},
+	} {
+		if n.bad {
+			return fmt.Errorf("%w: %s %v: want more than 0", ErrConfig, n.what, n.got)
+		}
+	}
+	if err := checkName(c.Name); err != nil {
+		return err
 	}
 	switch c.Durability {
 	case "fsync", "async", "memory":
@@ -111,17 +130,11 @@ func (c *Config) complete() error {
 		c.Durability = "memory"
 	}
 	if c.Durability == "memory" && c.Data != "" {
-		if _, err := os.Stat(filepath.Join(c.Data, "identity")); err == nil {
+		if _, err := os.Stat(filepath.Join(c.Data, identityFile)); err == nil {
 			return fmt.Errorf("%w: data directory %s holds a node's log, which durability memory would not keep: leave --data out, or use fsync or async", ErrConfig, c.Data)
 		}
 		c.Logger.Warn("durability memory writes nothing: the data directory is not used", "data", c.Data)
 		c.Data = ""
-	}
-	if c.Name == "" {
-		return fmt.Errorf("%w: a node needs a name", ErrConfig)
-	}
-	if len(c.Name) > 64 {
-		return fmt.Errorf("%w: name of %d bytes; at most 64", ErrConfig, len(c.Name))
 	}
 	if n := len(c.Key); n != 0 && n != 32 {
 		return fmt.Errorf("%w: gossip key of %d bytes, want 32", ErrConfig, n)
@@ -129,13 +142,72 @@ func (c *Config) complete() error {
 	if c.Addr == "" && !c.Single {
 		return fmt.Errorf("%w: an address to listen on is needed", ErrConfig)
 	}
-	if c.Addr != "" {
-		if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-			return fmt.Errorf("%w: address %q: want host:port", ErrConfig, c.Addr)
-		}
+	if err := c.checkAddrs(); err != nil {
+		return err
 	}
 	if c.Expect < 0 || c.Expect > 9 {
 		return fmt.Errorf("%w: expect %d: want 1 to 9", ErrConfig, c.Expect)
+	}
+	return nil
+}
+
+// checkName holds names to what needs no quoting in a shell, a log or a table.
+func checkName(name string) error {
+	if name == "" {
+		return fmt.Errorf("%w: a node needs a name", ErrConfig)
+	}
+	if len(name) > gossip.NameBytesMax {
+		return fmt.Errorf("%w: name of %d bytes; at most %d", ErrConfig, len(name), gossip.NameBytesMax)
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-', c == ':', c == '@':
+		default:
+			return fmt.Errorf("%w: name %q: want letters, digits and any of . _ - : @", ErrConfig, name)
+		}
+	}
+	return nil
+}
+
+// checkAddrs checks the addresses before the network is asked. What is empty in
+// Join, as behind a comma too many, is left out.
+func (c *Config) checkAddrs() error {
+	if c.Addr != "" {
+		if err := checkHostPort("address", c.Addr, 0); err != nil {
+			return err
+		}
+	}
+	if c.Advertise != "" {
+		if len(c.Advertise) > gossip.AddrBytesMax {
+			return fmt.Errorf("%w: advertised address of %d bytes; at most %d", ErrConfig, len(c.Advertise), gossip.AddrBytesMax)
+		}
+		if err := checkHostPort("advertised address", c.Advertise, 1); err != nil {
+			return err
+		}
+	}
+	var join []string
+	for _, addr := range c.Join {
+		if addr = strings.TrimSpace(addr); addr == "" {
+			continue
+		}
+		if err := checkHostPort("address to join", addr, 1); err != nil {
+			return err
+		}
+		join = append(join, addr)
+	}
+	c.Join = join
+	return nil
+}
+
+// checkHostPort checks host:port; port 0 lets the system choose, where that is
+// possible.
+func checkHostPort(what, addr string, least uint64) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || host == "" && least > 0 {
+		return fmt.Errorf("%w: %s %q: want host:port, such as 127.0.0.1:7400", ErrConfig, what, addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < least {
+		return fmt.Errorf("%w: %s %q: port %q: want a number from 1 to 65535", ErrConfig, what, addr, port)
 	}
 	return nil
 }

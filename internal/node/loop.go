@@ -52,6 +52,12 @@ func (n *Node) feed(in *inputs, tick bool) error {
 	}
 	for i := range in.peers {
 		p := &in.peers[i]
+		if m := p.msg.JoinRefused; m != nil {
+			if err := n.joinRefused(m); err != nil {
+				return err
+			}
+			continue
+		}
 		var back replica.Replier
 		if p.msg.Forward != nil {
 			back = n.peer(p.msg.From)
@@ -62,6 +68,7 @@ func (n *Node) feed(in *inputs, tick bool) error {
 	}
 	for _, id := range in.lost {
 		r.LostPeer(id)
+		n.forgetStranger(id)
 	}
 	for i := range in.requests {
 		q := &in.requests[i]
@@ -180,6 +187,19 @@ func (n *Node) peer(id raft.ID) *peer {
 		n.peers[id] = p
 	}
 	return p
+}
+
+// forgetStranger ends the connection to a node that went away and is no member:
+// it may have been answered that it can't become one.
+func (n *Node) forgetStranger(id raft.ID) {
+	config := n.replica.Config()
+	if _, in := config.Member(id); in || len(config.Members) == 0 || id == n.replica.Leader() {
+		return
+	}
+	if p, ok := n.peers[id]; ok {
+		p.cancel()
+		delete(n.peers, id)
+	}
 }
 
 func (n *Node) flushPeers() {

@@ -39,10 +39,13 @@ type Node struct {
 	backups   backups
 	peers     map[raft.ID]*peer // the loop's
 	book      *book
+	packets   *gossip.Port   // gossip's, until it is started; nil with Single
 	gossip    *gossip.Gossip // nil with Single
 	dirty     dirtyConns
 	seen      seen   // the loop's
 	ticks     uint64 // the loop's
+
+	refusedAt, refusedLast uint64 // ticks of the first and last refusal in a row; the loop's
 
 	listener net.Listener // nil without an address
 	connsMu  sync.Mutex
@@ -84,33 +87,46 @@ func Start(cfg Config) (*Node, error) {
 		n.release()
 		return nil, err
 	}
-	n.group.Go(n.accept)
 	go n.run()
 	return n, nil
 }
 
-// open takes everything that can be refused.
+// open takes everything that can be refused, and writes nothing before it has.
 func (n *Node) open() error {
-	if err := n.openDir(); err != nil {
+	if err := n.lookDir(); err != nil {
 		return err
 	}
-	if n.cfg.Addr != "" {
-		l, err := net.Listen("tcp", n.cfg.Addr)
-		if err != nil {
-			return fmt.Errorf("can't listen on %s: %w", n.cfg.Addr, err)
-		}
-		n.listener = l
-		n.advertise = n.cfg.Advertise
-		if n.advertise == "" {
-			if n.advertise, err = gossip.AdvertiseAddr(l.Addr().String(), ""); err != nil {
-				return err
-			}
-		}
+	if err := n.listen(); err != nil {
+		return err
+	}
+	n.group.Go(n.accept) // others that start ask this node as it asks them
+	if err := n.askAround(); err != nil {
+		return err
+	}
+	if err := n.loadDir(); err != nil {
+		return err
 	}
 	if n.cfg.Single {
 		return n.foundAlone()
 	}
 	return n.startGossip()
+}
+
+// listen takes the service port, TCP and UDP.
+func (n *Node) listen() error {
+	if n.cfg.Addr == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", n.cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("can't listen on %s: %w", n.cfg.Addr, err)
+	}
+	n.listener = l
+	if n.advertise, err = gossip.AdvertiseAddr(l.Addr().String(), n.cfg.Advertise); err != nil || n.cfg.Single {
+		return err
+	}
+	n.packets, err = gossip.Listen(l.Addr().String(), n.cfg.Advertise)
+	return err
 }
 
 // run is the life of the node, on the loop's goroutine.
@@ -119,7 +135,7 @@ func (n *Node) run() {
 	if err == nil {
 		err = n.loop()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrRefused) { // which is the caller's to tell, once
 		n.log.Error("node stops", "err", err)
 	}
 	n.err = err
@@ -140,6 +156,8 @@ func (n *Node) release() {
 	n.connsMu.Unlock()
 	if n.gossip != nil {
 		n.gossip.Close() //nolint:errcheck // nothing is left to do about it
+	} else if n.packets != nil {
+		n.packets.Close() //nolint:errcheck // as above
 	}
 	n.group.Wait()
 	n.backups.closeAll()
@@ -337,6 +355,11 @@ func (n *Node) serve(conn net.Conn) {
 	case wire.RolePeer:
 		err = n.servePeer(conn)
 	case wire.RoleGossip:
+		select {
+		case <-n.gossipStarted:
+		default:
+			return // the other side tries again
+		}
 		if n.gossip == nil {
 			return
 		}

@@ -280,7 +280,10 @@ func (r *Replica) WantsToJoin() bool {
 }
 
 // join lets a stranger in as a learner or observer. It asks again until it finds
-// itself in a configuration, so every refusal for now is just not answered.
+// itself in a configuration, so every refusal for now is just not answered. Names
+// are unique among those that answer: a stranger with the name of one is told so.
+// It takes the place of a learner or observer of its name that does not answer, as
+// after a restart without data; a voter counts until an operator removes it.
 func (r *Replica) join(from raft.ID, m raft.Member) error {
 	if m.ID != from || (m.Role != raft.Learner && m.Role != raft.Observer) {
 		return fmt.Errorf("join of %016x as %d from %016x: %w", uint64(m.ID), m.Role, uint64(from), raft.ErrBadMessage)
@@ -288,16 +291,40 @@ func (r *Replica) join(from raft.ID, m raft.Member) error {
 	if !r.IsLeader() {
 		return nil
 	}
-	for _, known := range r.raft.Config().Members {
-		if known.ID == m.ID {
+	config := r.raft.Config()
+	if _, in := config.Member(m.ID); in {
+		return nil
+	}
+	change := raft.ConfigChange{Add: []raft.Member{m}}
+	for _, known := range config.Members {
+		switch {
+		case m.Name == "" || known.Name != m.Name:
+		case r.answers(known.ID):
+			r.out.Peer = append(r.out.Peer, PeerSend{from, wire.PeerMessage{JoinRefused: &wire.JoinRefused{By: known.ID, Addr: known.Addr}}})
 			return nil
+		case known.Role != raft.Voter:
+			change.Remove = append(change.Remove, known.ID)
 		}
 	}
-	_, _, err := r.raft.ProposeConfig(raft.ConfigChange{Add: []raft.Member{m}})
+	_, _, err := r.raft.ProposeConfig(change)
 	if errors.Is(err, raft.ErrConfigPending) || errors.Is(err, raft.ErrNotLeader) {
 		return nil
 	}
 	return err
+}
+
+// answers tells, at the leader, whether a member answered within an election
+// timeout.
+func (r *Replica) answers(id raft.ID) bool {
+	if id == r.cfg.Self.ID {
+		return true
+	}
+	for _, f := range r.raft.Status().Followers {
+		if f.ID == id {
+			return f.Alive
+		}
+	}
+	return false
 }
 
 // LostPeer says that the connection to a peer broke: calls that it was to answer

@@ -418,6 +418,44 @@ func TestAsksToJoinWithoutALeader(t *testing.T) {
 	}
 }
 
+// Names are unique among the members that answer, and a node that lost its data
+// takes its place again.
+func TestJoinUnderTheNameOfAMember(t *testing.T) {
+	o := newOne(t, 3)
+	o.lead()
+	join := func(id raft.ID, name string) []PeerSend {
+		t.Helper()
+		o.peer = nil
+		if err := o.r.Step(wire.PeerMessage{From: id, Join: &raft.Member{ID: id, Role: raft.Learner, Name: name}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		o.take()
+		o.ackAll(2)
+		return o.peer
+	}
+	member := func(id raft.ID) bool { _, in := o.r.Config().Member(id); return in }
+	if join(8, "x"); !member(8) {
+		t.Fatal("8 was not let in")
+	}
+	// 8 was let in just now, so it counts as one that answers.
+	got := join(9, "x")
+	if len(got) != 1 || got[0].To != 9 || got[0].Msg.JoinRefused == nil || got[0].Msg.JoinRefused.By != 8 || member(9) {
+		t.Fatalf("9 with the name of 8: told %+v, config %v", got, o.r.Config())
+	}
+	for range 60 { // two election timeouts in which 2 answers and 8 does not
+		o.messages = nil
+		o.ticks(1)
+		for _, m := range o.messages {
+			if m.To == 2 && m.Kind == raft.MsgHeartbeat {
+				o.step(raft.Message{Kind: raft.MsgHeartbeatReply, From: 2, Term: m.Term, Stream: m.Stream, Round: m.Round})
+			}
+		}
+	}
+	if got := join(9, "x"); len(got) != 0 || !member(9) || member(8) {
+		t.Errorf("9 after 8 is gone: told %+v, config %v", got, o.r.Config())
+	}
+}
+
 func TestSnapshotRequestsExpire(t *testing.T) {
 	o := newOne(t, 3)
 	o.r.Submit(o, wire.Request{ID: 1, Op: wire.OpSnapshot, TimeoutMs: 100})

@@ -73,6 +73,9 @@ func AppendPeer(b []byte, m PeerMessage) []byte {
 		return appendReply(b, FrameForwardReply, m.ForwardReply.ID, m.ForwardReply.Result)
 	case m.Join != nil:
 		return appendJoin(b, *m.Join)
+	case m.JoinRefused != nil:
+		b = codec.AppendUint(appendFrameHead(b, 3, FrameJoinRefused), uint64(m.JoinRefused.By))
+		return codec.AppendString(b, m.JoinRefused.Addr)
 	case m.Digest != nil:
 		b = appendFrameHead(b, 3, FrameDigest)
 		b = codec.AppendUint(b, uint64(m.Digest.Index))
@@ -101,6 +104,8 @@ func DecodePeer(frame []byte) (m PeerMessage, err error) {
 		m.ForwardReply, err = decodeForwardReply(frame)
 	case FrameJoin:
 		m.Join, err = decodeJoin(frame)
+	case FrameJoinRefused:
+		m.JoinRefused, err = decodeJoinRefused(frame)
 	case FrameDigest:
 		m.Digest, err = decodeDigest(frame)
 	case FrameRuns:
@@ -148,6 +153,22 @@ func decodeJoin(frame []byte) (*raft.Member, error) {
 		return nil, err
 	}
 	return &m, d.End()
+}
+
+func decodeJoinRefused(frame []byte) (*JoinRefused, error) {
+	d := codec.NewDecoder(frame)
+	if err := openFrame(&d, 3, FrameJoinRefused); err != nil {
+		return nil, err
+	}
+	by, err := d.Uint()
+	if err != nil {
+		return nil, err
+	}
+	addr, err := shortString(&d)
+	if err != nil {
+		return nil, err
+	}
+	return &JoinRefused{raft.ID(by), addr}, d.End()
 }
 
 func decodeDigest(frame []byte) (*Digest, error) {

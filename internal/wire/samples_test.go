@@ -94,6 +94,9 @@ func forms() []form {
 			return PeerMessage{Digest: &Digest{raft.Index(randomUint(r)), randomSum(r)}}
 		}),
 		peerForm("runs", func(r *rand.Rand) PeerMessage { return PeerMessage{Runs: &Runs{1 + int(r.Int32N(1000))}} }),
+		peerForm("join-refused", func(r *rand.Rand) PeerMessage {
+			return PeerMessage{JoinRefused: &JoinRefused{raft.ID(randomUint(r)), randomName(r)}}
+		}),
 	}
 }
 

@@ -180,6 +180,7 @@ const (
 	FrameJoin         = 21 // [21, id, role, name, addr]: let me in, to the leader
 	FrameDigest       = 22 // [22, index, digest]
 	FrameRuns         = 23 // [23, machine version]: what the sender's program runs, to the leader
+	FrameJoinRefused  = 24 // [24, id, addr]: not let in, that member has the name and answers
 )
 
 // PeerHello is the first frame of a peer connection.
@@ -198,8 +199,15 @@ type PeerMessage struct {
 	Forward      *Request // ID is of the forwarding node's choosing
 	ForwardReply *ForwardReply
 	Join         *raft.Member
+	JoinRefused  *JoinRefused
 	Digest       *Digest
 	Runs         *Runs
+}
+
+// JoinRefused is the leader's answer to a Join under a member's name.
+type JoinRefused struct {
+	By   raft.ID // who has the name
+	Addr string  // where that one is reached
 }
 
 // ForwardReply brings a leader's result back to the node that forwarded.

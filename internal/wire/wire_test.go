@@ -95,7 +95,7 @@ func TestFrameTypes(t *testing.T) {
 }
 
 func isPeer(name string) bool {
-	return name == "raft" || name == "join" || name == "digest" || name == "runs" || strings.HasPrefix(name, "forward")
+	return name == "raft" || strings.HasPrefix(name, "join") || name == "digest" || name == "runs" || strings.HasPrefix(name, "forward")
 }
 
 // TestGolden holds the bytes of one frame of each form: a change of the format
