@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/syncsh/syncsh/client"
+	"github.com/syncsh/syncsh/gossip"
 	"github.com/syncsh/syncsh/internal/node"
 	"github.com/syncsh/syncsh/internal/shell"
 	"github.com/syncsh/syncsh/luafsm"
@@ -187,7 +188,7 @@ func fromEnv(fs *pflag.FlagSet, names ...string) error {
 			return
 		}
 		if serr := fs.Set(f.Name, value); serr != nil {
-			err = &shell.UsageError{Text: fmt.Sprintf("%s: %v", env, serr)}
+			err = &shell.UsageError{Text: fmt.Sprintf("%s: %s", env, badValue(serr))}
 		}
 	}
 	if len(names) == 0 {
@@ -199,13 +200,59 @@ func fromEnv(fs *pflag.FlagSet, names ...string) error {
 	return err
 }
 
+// badValue says what is wrong with the value of a flag, without the words of the
+// function that parses it.
+func badValue(err error) string {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err.Error()
+	}
+	if errors.Is(err, strconv.ErrRange) {
+		return fmt.Sprintf("%s is too large or too small", bad.GetValue())
+	}
+	want := ""
+	switch kind := bad.GetFlag().Value.Type(); {
+	case kind == "duration":
+		want = "a duration such as 500ms, 10s or 1m"
+	case kind == "bool":
+		want = "true or false"
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		want = "a whole number"
+		if strings.HasPrefix(kind, "uint") {
+			want += " from 0 on"
+		}
+	case strings.HasPrefix(kind, "float"):
+		want = "a number"
+	default:
+		return bad.Unwrap().Error()
+	}
+	return fmt.Sprintf("%q is not %s", bad.GetValue(), want)
+}
+
+// flagError is an error of the flags as people read it.
+func flagError(err error) string {
+	var bad *pflag.InvalidValueError
+	if errors.As(err, &bad) {
+		return fmt.Sprintf("--%s: %s", bad.GetFlag().Name, badValue(err))
+	}
+	text := err.Error()
+	if strings.HasPrefix(text, "unknown shorthand flag") {
+		text += "; put -- before arguments that start with -"
+	}
+	return text
+}
+
 // startError makes a usage error of what a node refuses because of how it was
 // started.
 func startError(err error) error {
-	for _, usage := range []error{node.ErrConfig, persist.ErrIdentity, persist.ErrLocked, syscall.EADDRINUSE, syscall.EADDRNOTAVAIL, os.ErrPermission, syscall.ENOTDIR, syscall.EROFS} {
-		if errors.Is(err, usage) {
-			return &shell.UsageError{Text: err.Error()}
-		}
+	var network *net.OpError // no address to listen on is possible
+	usage := errors.As(err, &network)
+	for _, refused := range []error{node.ErrConfig, node.ErrRefused, persist.ErrIdentity, persist.ErrLocked, gossip.ErrBadConfig, gossip.ErrPortInUse,
+		syscall.EADDRINUSE, syscall.EADDRNOTAVAIL, os.ErrPermission, os.ErrNotExist, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG} {
+		usage = usage || errors.Is(err, refused)
+	}
+	if usage {
+		return &shell.UsageError{Text: err.Error()}
 	}
 	return err
 }
@@ -233,7 +280,7 @@ func damageError(err error) error {
 const lockPatience = 2 * time.Second
 
 // startUnlocked calls start until the data directory is not locked any more, and
-// says so once if it waits.
+// calls waits once if that takes more than one try.
 func startUnlocked(ctx context.Context, patience time.Duration, start func() error, waits func(error)) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -42,9 +43,13 @@ func newNode() *cobra.Command {
 closes the log and exits with 0. The script files given are deployed once the
 cluster has a leader, unless they are deployed already.
 
-Each flag can also be given as SYNCSH_NAME, SYNCSH_ADDR and so on. A port in use
-or a data directory that is locked, damaged, or of another node or cluster ends
-it with exit code 2.`,
+Each flag can also be given as SYNCSH_NAME, SYNCSH_ADDR and so on.
+
+Exit code 2, one line, and nothing changed: a port in use; a data directory that
+is locked, damaged, or of another node; one of another cluster than that of a
+node at an address in --join, if no member of the own cluster answers there; and
+a name that a node of the cluster has which answers. Later, while it serves, a
+node of another cluster is only refused and logged.`,
 		Example: `  syncsh node --name n1 --addr 127.0.0.1:7400 --data ./n1 --expect 3 --join 127.0.0.1:7401,127.0.0.1:7402
   syncsh node --expect 1 scripts/counter.lua`,
 		Args:    cobra.ArbitraryArgs,
@@ -59,16 +64,16 @@ it with exit code 2.`,
 		host = "node"
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.conf.Name, "name", host, "name, unique in the cluster, kept in the data directory")
+	fs.StringVar(&f.conf.Name, "name", host, "name, unique in the cluster, kept in the data directory: letters, digits and any of . _ - : @")
 	fs.StringVar(&f.conf.Addr, "addr", "127.0.0.1:7400", "host:port to listen on, TCP and UDP")
 	fs.StringVar(&f.conf.Advertise, "advertise", "", "host:port that others use, when it differs")
 	fs.StringVar(&f.conf.Data, "data", "", "data directory (default: everything in memory)")
 	fs.StringSliceVar(&f.conf.Join, "join", nil, "addresses of any members to find the cluster through")
-	fs.IntVar(&f.conf.Expect, "expect", 0, "found a new cluster once so many nodes have found each other")
+	fs.IntVar(&f.conf.Expect, "expect", 0, "found a new cluster once so many nodes, 1 to 9, have found each other (0: never)")
 	fs.StringVar(&f.conf.Durability, "durability", "fsync", "fsync, async or memory")
-	fs.DurationVar(&f.conf.FlushInterval, "flush-interval", 100*time.Millisecond, "how often async flushes")
-	fs.IntVar(&f.conf.SnapshotEntries, "snapshot-entries", 100_000, "dump after so many log entries")
-	fs.DurationVar(&f.conf.SnapshotInterval, "snapshot-interval", 10*time.Minute, "dump at least so often")
+	fs.DurationVar(&f.conf.FlushInterval, "flush-interval", 100*time.Millisecond, "how often async flushes; more than 0")
+	fs.IntVar(&f.conf.SnapshotEntries, "snapshot-entries", 100_000, "dump after so many log entries; 1 or more")
+	fs.DurationVar(&f.conf.SnapshotInterval, "snapshot-interval", 10*time.Minute, "dump at least so often; more than 0")
 	fs.BoolVar(&f.conf.Observer, "observer", false, "never vote: serve reads and forward calls")
 	fs.BoolVar(&f.conf.LeaseReads, "lease-reads", false, `let leaders answer --read lease without a round; on all nodes or none.
 Safe while no node's clock runs faster than another's by a quarter and
@@ -95,6 +100,9 @@ func (f *nodeFlags) prepare() error {
 	default:
 		return &shell.UsageError{Text: fmt.Sprintf("--log-format %s: want text or json", f.logFormat)}
 	}
+	if err := f.checkNumbers(); err != nil {
+		return err
+	}
 	f.conf.Build = version
 	underFaults(&f.conf)
 	f.conf.Print = func(object, text string) { f.conf.Logger.Debug("print", "object", object, "text", text) }
@@ -117,6 +125,19 @@ func (f *nodeFlags) prepare() error {
 	return nil
 }
 
+// checkNumbers refuses 0, which is a default only in a node.Config.
+func (f *nodeFlags) checkNumbers() error {
+	switch {
+	case f.conf.SnapshotEntries < 1:
+		return &shell.UsageError{Text: fmt.Sprintf("--snapshot-entries %d: want 1 or more", f.conf.SnapshotEntries)}
+	case f.conf.SnapshotInterval <= 0:
+		return &shell.UsageError{Text: fmt.Sprintf("--snapshot-interval %v: want more than 0", f.conf.SnapshotInterval)}
+	case f.conf.FlushInterval <= 0:
+		return &shell.UsageError{Text: fmt.Sprintf("--flush-interval %v: want more than 0", f.conf.FlushInterval)}
+	}
+	return nil
+}
+
 func (f *nodeFlags) run(ctx context.Context, files []string) error {
 	if err := f.prepare(); err != nil {
 		return err
@@ -135,7 +156,7 @@ func (f *nodeFlags) run(ctx context.Context, files []string) error {
 	var n *node.Node
 	err = startUnlocked(ctx, lockPatience,
 		func() (err error) { n, err = node.Start(f.conf); return err },
-		func(err error) { f.conf.Logger.Info("waiting for the data directory", "why", err) })
+		func(err error) { f.conf.Logger.Debug("waiting for the data directory", "why", err) })
 	if err != nil {
 		return startError(damageError(err))
 	}
@@ -155,6 +176,9 @@ func (f *nodeFlags) run(ctx context.Context, files []string) error {
 	}
 	select {
 	case <-n.Done():
+		if err := n.Err(); errors.Is(err, node.ErrRefused) {
+			return startError(err)
+		}
 		return damageError(n.Err())
 	case <-ctx.Done():
 	}

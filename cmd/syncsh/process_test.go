@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/syncsh/syncsh/client"
 	"github.com/syncsh/syncsh/internal/shell"
 	"github.com/syncsh/syncsh/luafsm"
 	"github.com/syncsh/syncsh/persist"
@@ -67,7 +68,7 @@ func TestStartWaitsForTheLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Close() //nolint:errcheck // only a lock
-	p := startProcess(t, "--data", data)
+	p := startProcess(t, "--data", data, "--log-level", "debug")
 	p.line("waiting for the data directory")
 	if err := held.Close(); err != nil {
 		t.Fatal(err)
@@ -123,6 +124,27 @@ func TestDamageError(t *testing.T) {
 	}
 	if got := shell.ExitCode(startError(syscall.ENOSPC)); got != shell.ExitScript {
 		t.Errorf("no space: exit code %d, want %d", got, shell.ExitScript)
+	}
+}
+
+// A name that two members have is not guessed: the ids are listed.
+func TestPickMember(t *testing.T) {
+	members := []client.Member{
+		{Name: "n1", ID: "0a", Role: "voter", Alive: true},
+		{Name: "n2", ID: "0b", Role: "learner", Alive: true},
+		{Name: "n2", ID: "0c", Role: "voter"},
+	}
+	for name, id := range map[string]string{"n1": "0a", "0b": "0b", "0c": "0c"} {
+		if m, err := pickMember(members, name); err != nil || m.ID != id {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+	}
+	want := "bad_argument: 2 members are named n2: 0b (learner, alive: yes), 0c (voter, alive: no); give the id"
+	if _, err := pickMember(members, "n2"); err == nil || err.Error() != want {
+		t.Errorf("n2: %v, want %s", err, want)
+	}
+	if _, err := pickMember(members, "n3"); client.CodeOf(err) != client.CodeNotFound {
+		t.Errorf("n3: %v", err)
 	}
 }
 

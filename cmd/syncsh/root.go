@@ -47,7 +47,7 @@ outcome unknown; 5 denied; 130 interrupted.`,
 			var e *shell.Embedded
 			err = startUnlocked(cmd.Context(), lockPatience,
 				func() (err error) { e, err = shell.StartEmbedded(cmd.Context(), data, version); return err },
-				func(err error) { fmt.Fprintf(os.Stderr, "waiting: %v\n", err) })
+				func(error) {}) // if it is in vain the one line that says so is enough
 			if err != nil {
 				return startError(damageError(err))
 			}
@@ -72,11 +72,7 @@ outcome unknown; 5 denied; 130 interrupted.`,
 		newDrop(), newSettings(), newMemberCommand(), newTransfer(), newStatus(), newMembers(), newSnapshot(), newBackup(), newRestore(), newInspect(), newLog(),
 		newVerify(), newRecover(), newBench(), newVersion())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		text := err.Error()
-		if strings.HasPrefix(text, "unknown shorthand flag") {
-			text += "; put -- before arguments that start with -"
-		}
-		return &shell.UsageError{Text: fmt.Sprintf("%s; see '%s --help'", text, cmd.CommandPath())}
+		return &shell.UsageError{Text: fmt.Sprintf("%s; see '%s --help'", flagError(err), cmd.CommandPath())}
 	})
 	usageArgs(root)
 	return root
