@@ -1,8 +1,10 @@
 package persist
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"syscall"
 )
 
 // segmentOverhead bounds what the head of a segment and its first record take.
@@ -25,9 +27,16 @@ func (d *Dir) begin(l *log, s *segmentStart) error {
 	name, size := d.takeSpare(s.size)
 	stale := name != ""
 	if !stale {
+		if err := d.room(); err != nil {
+			return err // Reserve tries again: each try may write a segment of zeros
+		}
 		size = s.size
 		name = segmentName(s.number) + tmpSuffix
 		if err := d.makeZeroed(name, size); err != nil {
+			err = noRoom(err)
+			if errors.Is(err, ErrNoRoom) {
+				d.setRoom(err)
+			}
 			return err
 		}
 	}
@@ -62,6 +71,7 @@ func (d *Dir) begin(l *log, s *segmentStart) error {
 	l.segments = append(l.segments, segment{number: s.number, size: size, end: s.mark.end})
 	l.file, l.size, l.offset, l.synced, l.prev = f, size, end, end, prev
 	l.unsynced = false
+	d.setRoom(nil)
 	return nil
 }
 
@@ -115,43 +125,74 @@ func (d *Dir) newSpare(size int64, coming int) string {
 }
 
 // prepareAhead has a segment zeroed on another goroutine, if there is none to
-// use. size is that of the present segment.
-func (d *Dir) prepareAhead(size int64) {
-	if d.opt.Go == nil {
+// use: so a full disk is noticed before a record finds no room. size is that of
+// the present segment. After a try that found no space the next one is Reserve's,
+// which says again.
+func (d *Dir) prepareAhead(size int64, again bool) {
+	if d.opt.Go == nil && !again {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.preparing || len(d.spares) > 0 {
+	if len(d.spares) > 0 {
+		d.noRoom = nil
+		return
+	}
+	if d.preparing || d.noRoom != nil && !again {
 		return
 	}
 	d.preparing = true
 	d.spareNext++
 	name := spareName(d.spareNext)
 	size = min(d.opt.SegmentBytes, size*segmentGrowth)
+	if d.opt.Go == nil {
+		d.mu.Unlock()
+		defer d.mu.Lock()
+		d.prepare(name, size)
+		return
+	}
 	d.background.Add(1)
 	d.opt.Go(func() {
 		defer d.background.Done()
-		err := d.makeZeroed(name+tmpSuffix, size)
-		if err == nil {
-			err = d.fs.Rename(d.file(name+tmpSuffix), d.file(name))
-		}
-		if err != nil {
-			// The log will meet the same error itself, when it needs the room.
-			d.note("preparing a log segment: %v", err)
-		}
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.preparing = false
-		if err == nil {
-			d.spares = append(d.spares, name)
-		}
+		d.prepare(name, size)
 	})
+}
+
+// prepare makes a spare segment.
+func (d *Dir) prepare(name string, size int64) {
+	err := d.makeZeroed(name+tmpSuffix, size)
+	if err == nil {
+		err = d.fs.Rename(d.file(name+tmpSuffix), d.file(name))
+	}
+	err = noRoom(err)
+	full := errors.Is(err, ErrNoRoom)
+	if err != nil && !full {
+		// The log will meet the same error itself, when it needs the room.
+		d.note("preparing a log segment: %v", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.preparing = false
+	switch {
+	case err == nil:
+		d.spares = append(d.spares, name)
+		d.noRoom = nil
+	case full:
+		d.noRoom = err
+	}
 }
 
 // makeZeroed makes a file of zeros that are on disk, not only allocated: a sync
 // of data written over them then has no metadata to write.
 func (d *Dir) makeZeroed(name string, size int64) error {
+	// A disk that is all but full is not filled up by trying.
+	free, err := d.fs.Free(d.path)
+	if err != nil {
+		return err
+	}
+	if free >= 0 && free < size {
+		return fmt.Errorf("%s of %d bytes, %d are free: %w", name, size, free, syscall.ENOSPC)
+	}
 	f, err := d.fs.Create(d.file(name))
 	if err != nil {
 		return err

@@ -98,7 +98,8 @@ func TestCrash(t *testing.T) {
 		return
 	}
 	// States without which the test has not tested.
-	for _, k := range []string{"torn", "in load", "killed", "reset by load", "kept unsynced", "lost unsynced", "recycled", "dropped segments"} {
+	for _, k := range []string{"torn", "in load", "killed", "reset by load", "kept unsynced", "lost unsynced", "recycled", "dropped segments",
+		"no room", "no room for a snapshot"} {
 		if seen[k] == 0 {
 			t.Errorf("never seen: %s", k)
 		}
@@ -118,6 +119,7 @@ func run(t *testing.T, seed int64, seen map[string]int) {
 			return 0, nil
 		})
 		c.work()
+		c.fs.SetRoom(-1)
 		if c.r.Intn(4) == 0 {
 			c.fs.Kill()
 			c.seen["killed"]++
@@ -223,27 +225,45 @@ func (c *crashRun) work() {
 }
 
 func (c *crashRun) step(d *Dir) error {
-	switch k := c.r.Intn(20); {
+	switch k := c.r.Intn(22); {
 	case k < 11:
 		return c.append(d, c.save())
 	case k < 16:
 		if err := d.Sync(); err != nil {
-			return err
+			return c.waits(err)
 		}
 		c.m.acked = len(c.m.states) - 1
 	case k < 18:
 		if err := d.Flush(); err != nil {
-			return err
+			return c.waits(err)
 		}
 		if !c.opt.Sync {
 			c.m.acked = len(c.m.states) - 1
 		}
 	case k < 19:
-		return c.snapshot(d)
+		return c.waits(c.snapshot(d))
+	case k < 20:
+		return c.waits(c.install(d))
+	case k < 21:
+		c.fs.SetRoom(int64(c.r.Intn(6000)))
 	default:
-		return c.install(d)
+		c.fs.SetRoom(-1)
+		return d.Reserve()
 	}
 	return nil
+}
+
+// waits goes on when it was only space that was missing.
+func (c *crashRun) waits(err error) error {
+	if errors.Is(err, ErrNoRoom) {
+		c.seen["no room"]++
+		return nil
+	}
+	if errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrDead) {
+		c.seen["no room for a snapshot"]++
+		return nil
+	}
+	return err
 }
 
 func (c *crashRun) append(d *Dir, s raft.Save) error {

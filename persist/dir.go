@@ -99,6 +99,7 @@ type Dir struct {
 	spares    []string // names of segments to use again
 	spareNext uint64   // number for the next one
 	preparing bool
+	noRoom    error // why there was no space for another segment; nil: there was
 	notes     []string
 }
 

@@ -26,6 +26,10 @@ var (
 	// ErrDead is returned by the log's methods after one of them failed to write
 	// or sync. What is on disk is decided by the next Load in a new process.
 	ErrDead = errors.New("log dead after a failed write")
+	// ErrNoRoom is returned by Flush, Sync and Reserve when the disk has no space
+	// for another segment of the log. The log lives: what was appended is kept, and
+	// written once there is space.
+	ErrNoRoom = errors.New("no space for the log")
 	// ErrBadSave is returned by Append for a Save that does not follow on the log.
 	// Nothing was written.
 	ErrBadSave = errors.New("save does not follow on the log")

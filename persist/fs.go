@@ -26,6 +26,9 @@ type FS interface {
 	List(path string) ([]string, error)
 	// SyncDir makes creations, renames and removals in a directory durable.
 	SyncDir(path string) error
+	// Free is how many bytes files below a directory may still grow by; -1 when
+	// that can't be told.
+	Free(path string) (int64, error)
 	// Lock takes an exclusive lock on a file, created if need be, until the
 	// Closer is closed or the process ends. ErrLocked when another holds it.
 	Lock(path string) (io.Closer, error)

@@ -24,6 +24,7 @@ func (r readOnlyFS) Create(string) (File, error)     { return nil, ErrReadOnly }
 func (r readOnlyFS) Rename(string, string) error     { return ErrReadOnly }
 func (r readOnlyFS) Remove(string) error             { return ErrReadOnly }
 func (r readOnlyFS) SyncDir(string) error            { return ErrReadOnly }
+func (r readOnlyFS) Free(p string) (int64, error)    { return r.fs.Free(p) }
 func (r readOnlyFS) List(p string) ([]string, error) { return r.fs.List(p) }
 
 func (r readOnlyFS) Open(path string) (File, error) {

@@ -79,6 +79,14 @@ func (l *log) die(err error) error {
 	return l.dead
 }
 
+// failed ends the log unless it was only space that was missing.
+func (l *log) failed(err error) error {
+	if errors.Is(err, ErrNoRoom) {
+		return err
+	}
+	return l.die(err)
+}
+
 // Append takes a Save, which Sync makes durable. It does not keep s. After an
 // error nothing of s was taken.
 func (d *Dir) Append(s raft.Save) error {
@@ -170,35 +178,38 @@ func (d *Dir) ResetLog(meta raft.SnapshotMeta) error {
 }
 
 // Flush writes what was appended. The end of the process can't lose it any
-// more, that of the machine can.
+// more, that of the machine can. After ErrNoRoom a first part of it may be
+// written, and the rest is kept: see Reserve.
 func (d *Dir) Flush() error {
 	l, err := d.ready()
 	if err != nil {
 		return err
 	}
 	if err := d.flush(l); err != nil {
-		return l.die(err)
+		return l.failed(err)
 	}
 	return nil
 }
 
 // Sync writes what was appended and, if Options.Sync is set, makes it durable.
+// After ErrNoRoom that holds for a first part of it: see Reserve.
 func (d *Dir) Sync() error {
 	l, err := d.ready()
 	if err != nil {
 		return err
 	}
-	if err := d.flush(l); err != nil {
-		return l.die(err)
+	flushed := d.flush(l)
+	if flushed != nil && !errors.Is(flushed, ErrNoRoom) {
+		return l.die(flushed)
 	}
 	if !d.opt.Sync || !l.unsynced {
-		return nil
+		return flushed
 	}
 	if err := l.file.Sync(); err != nil {
 		return l.die(d.segmentError(l, err))
 	}
 	l.synced, l.unsynced = l.offset, false
-	return nil
+	return flushed
 }
 
 func (d *Dir) segmentError(l *log, err error) error {
@@ -224,6 +235,11 @@ func (d *Dir) flush(l *log) error {
 				return err
 			}
 			if err := d.rotate(l, bytes); err != nil {
+				if errors.Is(err, ErrNoRoom) {
+					if herr := d.hold(l, i); herr != nil {
+						return herr
+					}
+				}
 				return err
 			}
 			from, at = i, l.offset
@@ -250,7 +266,7 @@ func (d *Dir) flush(l *log) error {
 		l.buf = nil
 	}
 	if at > l.size/2 {
-		d.prepareAhead(l.size)
+		d.prepareAhead(l.size, false)
 	}
 	return nil
 }
@@ -331,6 +347,9 @@ func (d *Dir) rotate(l *log, bytes int64) error {
 	next.size = max(next.size, roundUp(segmentOverhead+bytes+sealBytes))
 	oldPlace, oldSynced, sync := l.place(end), l.synced, d.opt.Sync
 	if err := d.begin(l, next); err != nil {
+		if errors.Is(err, ErrNoRoom) {
+			return err
+		}
 		return errors.Join(err, old.Close())
 	}
 	// Only now, with the new segment durable, may the old one say that there is
@@ -406,5 +425,8 @@ func (d *Dir) retire(old []segment) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.spares = append(d.spares, spares...)
+	if len(spares) > 0 {
+		d.noRoom = nil
+	}
 	return nil
 }

@@ -444,6 +444,16 @@ func (m *MemFS) List(path string) ([]string, error) {
 	return sortedKeys(d.names), nil
 }
 
+// Free implements FS.
+func (m *MemFS) Free(string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.full {
+		return -1, nil
+	}
+	return m.room, nil
+}
+
 // SyncDir implements FS.
 func (m *MemFS) SyncDir(path string) error {
 	m.mu.Lock()

@@ -56,6 +56,8 @@ func (osFS) List(path string) ([]string, error) {
 
 func (osFS) SyncDir(path string) error { return syncDir(path) }
 
+func (osFS) Free(path string) (int64, error) { return freeBytes(path) }
+
 func (osFS) Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {

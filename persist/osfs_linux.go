@@ -14,3 +14,12 @@ func datasync(f *os.File) error {
 		}
 	}
 }
+
+// freeBytes is what is left for this process, without what is kept for root.
+func freeBytes(path string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(path, &st); err != nil {
+		return 0, os.NewSyscallError("statfs", err)
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}

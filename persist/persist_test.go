@@ -550,28 +550,15 @@ func TestFailedSyncStillSeen(t *testing.T) {
 	}
 }
 
-func TestDiskFull(t *testing.T) {
+// TestFullDiskKeepsSnapshots: a full disk while a snapshot is written leaves the
+// snapshots before it, and the log alive (scenario 55, lua-facts 53).
+func TestFullDiskKeepsSnapshots(t *testing.T) {
 	m := NewMemFS()
 	d, _ := mustOpen(t, testOptions(m))
-	m.SetRoom(6000)
-	var err error
-	acked := 0
-	for i := raft.Index(1); err == nil; i++ {
-		must(t, d.Append(save(entry(i, 1, 300))))
-		if err = d.Sync(); err == nil {
-			acked++
-		}
-	}
-	wantErr(t, err, syscall.ENOSPC)
-	must(t, d.Close())
-	m.SetRoom(-1)
-	d, rec := mustOpen(t, testOptions(m))
-	if len(rec.Entries) < acked {
-		t.Fatalf("%d entries, %d were acknowledged", len(rec.Entries), acked)
-	}
-	// A full disk while a snapshot is written leaves the log alive.
+	fill(t, d, 1, 20, 1, 300)
+	first := snapshot(t, d, 5, 1)
 	m.SetRoom(100)
-	w, err := d.CreateSnapshot(5, 1, testConfig)
+	w, err := d.CreateSnapshot(15, 1, testConfig)
 	must(t, err)
 	_, werr := io.CopyN(w, rand.New(rand.NewSource(1)), snapshotBlockBytes+1)
 	wantErr(t, werr, syscall.ENOSPC)
@@ -580,9 +567,12 @@ func TestDiskFull(t *testing.T) {
 	if n := files(t, m, tmpSuffix); len(n) != 0 {
 		t.Fatalf("left: %v", n)
 	}
+	if got := readSnapshot(t, d, first); string(got) != "state at 5" {
+		t.Fatalf("the snapshot before reads %q", got)
+	}
 	m.SetRoom(-1)
-	next := rec.Entries[len(rec.Entries)-1].Index + 1
-	fill(t, d, next, next+20, 1, 300)
+	fill(t, d, 21, 40, 1, 300)
+	snapshot(t, d, 30, 1)
 }
 
 func TestOSFS(t *testing.T) {

@@ -1,0 +1,83 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// noSpace tells whether a file could not grow.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// noRoom makes the error of a segment that could not be made ErrNoRoom, if it
+// was for want of space.
+func noRoom(err error) error {
+	if err == nil || !noSpace(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrNoRoom, err)
+}
+
+// Reserve sees to it that the log can go on behind its present segment: from its
+// middle on another one is ready. It returns ErrNoRoom while there is none for
+// want of space; what was appended so far still finds room, and what else is
+// appended while the caller waits for space may not. With Options.Go it returns
+// what is known and tries again on another goroutine.
+//
+// The caller repeats it now and then; it is what notices that space is back.
+// What Flush or Sync found no room for is tried again.
+func (d *Dir) Reserve() error {
+	l, err := d.ready()
+	if err != nil {
+		return err
+	}
+	if len(l.pending) > 0 {
+		d.setRoom(nil)
+		if err := d.Flush(); err != nil {
+			return err
+		}
+	}
+	if l.offset > l.size/2 {
+		d.prepareAhead(l.size, true)
+	} else {
+		d.setRoom(nil) // a segment was begun since
+	}
+	return d.room()
+}
+
+// setRoom notes why a segment could not be made, or that there is room.
+func (d *Dir) setRoom(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.noRoom = err
+}
+
+// room is why there is no room for another segment, nil if there is.
+func (d *Dir) room() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.noRoom
+}
+
+// hold keeps the records from the first one that found no room for a later
+// flush, and ends the log behind what was written.
+func (d *Dir) hold(l *log, first int) error {
+	from := l.pending[first].start - recordHeadBytes
+	end := l.pending[len(l.pending)-1].end // without the padding: the record may take more
+	l.buf = append(l.buf[:0], l.buf[from:end]...)
+	l.pending = append(l.pending[:0], l.pending[first:]...)
+	for i := range l.pending {
+		l.pending[i].start -= from
+		l.pending[i].end -= from
+	}
+	// In a recycled segment old bytes may follow, which the next Load would take
+	// for a torn record.
+	n := min(recordHeadBytes, l.size-l.offset)
+	l.unsynced = true
+	if _, err := l.file.WriteAt(make([]byte, n), l.offset); err != nil {
+		return d.segmentError(l, err)
+	}
+	return nil
+}
