@@ -67,6 +67,7 @@ type StatusNode struct {
 	AgreedIndex uint64           `json:"agreed_index,omitempty"` // last index at which a majority of the voters had the same digest
 	Undecided   bool             `json:"undecided,omitempty"`    // voters differ, and no digest is that of a majority
 	Divergence  *wire.Divergence `json:"divergence,omitempty"`   // the last one since the node started
+	DiskFull    string           `json:"disk_full,omitempty"`    // why the node takes no calls into the log
 }
 
 // NodeStatus asks the connected node for its status.
@@ -226,6 +227,6 @@ func statusNode(m Member, a *NodeStatus) StatusNode {
 		Name: m.Name, ID: m.ID, Addr: m.Addr, Role: a.Role, Term: a.Term, Commit: a.Commit, Applied: a.Applied,
 		Digest: a.Digest, DigestIndex: a.DigestIndex, Alive: true, Diverged: a.Diverged, Version: a.Version,
 		Durability: a.Durability, SnapshotIndex: a.SnapshotIndex, LogFirst: a.LogFirst, LogBytes: a.LogBytes, UptimeSeconds: a.UptimeSeconds,
-		Leader: a.Leader, AgreedIndex: a.AgreedIndex, Undecided: a.Undecided, Divergence: a.Divergence,
+		Leader: a.Leader, AgreedIndex: a.AgreedIndex, Undecided: a.Undecided, Divergence: a.Divergence, DiskFull: a.DiskFull,
 	}
 }

@@ -48,6 +48,7 @@ type Meta struct {
 	Promise    string // 32 hex digits or empty
 	Observer   bool   // never votes
 	HasData    bool   // has a log or a snapshot: it neither founds nor joins afresh
+	Full       bool   // its disk has no space for the log: it should not lead
 	Build      string
 	Role       string // leader, follower, ...: a hint for people
 	Term       uint64
@@ -57,6 +58,7 @@ type Meta struct {
 const (
 	flagObserver = 1 << 0
 	flagHasData  = 1 << 1
+	flagFull     = 1 << 2
 )
 
 // Encode returns the msgpack array that gossip carries.
@@ -70,6 +72,9 @@ func (m Meta) Encode() ([]byte, error) {
 	}
 	if m.HasData {
 		flags |= flagHasData
+	}
+	if m.Full {
+		flags |= flagFull
 	}
 	b := codec.AppendArrayLen(nil, metaValues)
 	b = codec.AppendUint(b, metaVersion)
@@ -130,6 +135,7 @@ func decodeMeta(b []byte) (Meta, error) {
 	flags := r.uint(1<<64 - 1)
 	m.Observer = flags&flagObserver != 0
 	m.HasData = flags&flagHasData != 0
+	m.Full = flags&flagFull != 0
 	m.Build = r.string()
 	m.Role = r.string()
 	m.Term = r.uint(1<<64 - 1)

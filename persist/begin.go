@@ -27,7 +27,7 @@ func (d *Dir) begin(l *log, s *segmentStart) error {
 	name, size := d.takeSpare(s.size)
 	stale := name != ""
 	if !stale {
-		if err := d.room(); err != nil {
+		if err := d.Room(); err != nil {
 			return err // Reserve tries again: each try may write a segment of zeros
 		}
 		size = s.size

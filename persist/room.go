@@ -44,7 +44,7 @@ func (d *Dir) Reserve() error {
 	} else {
 		d.setRoom(nil) // a segment was begun since
 	}
-	return d.room()
+	return d.Room()
 }
 
 // setRoom notes why a segment could not be made, or that there is room.
@@ -54,8 +54,8 @@ func (d *Dir) setRoom(err error) {
 	d.noRoom = err
 }
 
-// room is why there is no room for another segment, nil if there is.
-func (d *Dir) room() error {
+// Room is what Reserve knew last, or what was noticed since: ErrNoRoom, or nil.
+func (d *Dir) Room() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.noRoom

@@ -78,6 +78,13 @@ func (b *book) wasRemoved(id raft.ID) bool {
 	return b.removed[id]
 }
 
+// full tells whether a member said that its disk is.
+func (b *book) full(id raft.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.gossip[id].Meta.Full
+}
+
 // alive is gossip's opinion.
 func (b *book) alive(id raft.ID) bool {
 	b.mu.Lock()

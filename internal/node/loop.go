@@ -1,10 +1,12 @@
 package node
 
 import (
+	"errors"
 	"time"
 
 	"github.com/syncsh/syncsh/internal/replica"
 	"github.com/syncsh/syncsh/internal/wire"
+	"github.com/syncsh/syncsh/persist"
 	"github.com/syncsh/syncsh/raft"
 )
 
@@ -113,12 +115,11 @@ func (n *Node) carryOut() error {
 		}
 		n.flushReplies()
 		if !out.Save.Empty() {
-			if err := n.store.Save(out.Save); err != nil {
+			if err := n.save(out.Save); err != nil {
 				return err
 			}
-			r.Saved(out.Save.LSN)
 		}
-		n.sendMessages(gated)
+		n.sendMessages(gated) // those of a save that found no room are lost
 		n.flushPeers()
 		if out.Compacted != 0 {
 			if err := n.store.Compact(out.Compacted); err != nil {
@@ -246,7 +247,12 @@ func (n *Node) everyTick() error {
 		n.askToJoin()
 	}
 	if every := uint64(n.cfg.FlushInterval / TickInterval); n.ticks%max(every, 1) == 0 {
-		if err := n.store.Sync(); err != nil {
+		if err := n.store.Sync(); err != nil && !errors.Is(err, persist.ErrNoRoom) {
+			return err
+		}
+	}
+	if n.ticks%roomTicks == 0 {
+		if err := n.watchRoom(); err != nil {
 			return err
 		}
 	}

@@ -60,6 +60,7 @@ type Node struct {
 	ready      chan struct{}
 	isReady    bool // the loop's
 	distrusted bool // the log may lack what was acknowledged; the loop's
+	room       roomWatch
 	stopping   atomic.Bool
 	clock      atomic.Int64 // the replica's, for deadlines
 	done       chan struct{}
@@ -162,8 +163,12 @@ func (n *Node) release() {
 	n.group.Wait()
 	n.backups.closeAll()
 	if n.stopping.Load() && n.replica != nil && n.err == nil {
-		// The log is whole: the next start need not ask what a crash took.
-		if n.err = n.store.Sync(); n.err == nil && !n.distrusted {
+		// The log is whole: the next start need not ask what a crash took. What found
+		// no room in it was never acknowledged.
+		if n.err = n.store.Sync(); errors.Is(n.err, persist.ErrNoRoom) {
+			n.err = nil
+		}
+		if n.err == nil && !n.distrusted {
 			n.err = n.unmark()
 		}
 	}

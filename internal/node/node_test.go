@@ -78,7 +78,12 @@ func dial(t *testing.T, n *Node) *client.Client {
 
 func deploy(t *testing.T, cl *client.Client) {
 	t.Helper()
-	if _, _, err := cl.Deploy(context.Background(), []command.Script{{Name: "counter.lua", Source: counter}}); err != nil {
+	deployNamed(t, cl, "counter.lua", counter)
+}
+
+func deployNamed(t *testing.T, cl *client.Client, name, source string) {
+	t.Helper()
+	if _, _, err := cl.Deploy(context.Background(), []command.Script{{Name: name, Source: source}}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -74,6 +74,7 @@ func (n *Node) status() wire.NodeStatus {
 	s.LogFirst = uint64(st.FirstIndex)
 	s.LogBytes = st.LogBytes
 	addConsistency(&s, n.replica.Consistency())
+	s.DiskFull = n.replica.Room().Refuse
 	for _, m := range st.Config.Members {
 		addr := n.book.addr(m.ID)
 		alive := m.ID == n.id || n.book.alive(m.ID)

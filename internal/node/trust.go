@@ -102,6 +102,9 @@ func (n *Node) watchTrust() error {
 	if !n.distrusted || n.replica.Status().Untrusted {
 		return nil
 	}
+	if n.room.own != nil {
+		return nil // the log has not all of it yet, or the mark would find no space
+	}
 	n.distrusted = false
 	if err := n.store.Sync(); err != nil {
 		return err

@@ -140,6 +140,7 @@ type Replica struct {
 	expireIn int
 	out      Output
 
+	room        Room
 	consistency consistency
 	upgrades    upgrades
 }
@@ -224,7 +225,7 @@ func (r *Replica) Tick(now int64) {
 // many are due isn't known here: while some are left, twice as many are proposed
 // as the last time; what finds no timer does nothing.
 func (r *Replica) proposeTimerTick() {
-	if !r.IsLeader() || r.consistency.diverged || r.tickPending {
+	if !r.IsLeader() || r.consistency.diverged || r.room.Refuse != "" || r.tickPending {
 		return
 	}
 	if r.applied.NextTimer == 0 || r.applied.NextTimer > r.now {
@@ -250,6 +251,9 @@ func (r *Replica) Step(m wire.PeerMessage, back Replier) error {
 		if m.Raft.From != m.From || m.Raft.To != r.cfg.Self.ID {
 			return fmt.Errorf("message from %016x to %016x on the connection of %016x to %016x: %w",
 				uint64(m.Raft.From), uint64(m.Raft.To), uint64(m.From), uint64(r.cfg.Self.ID), raft.ErrBadMessage)
+		}
+		if r.noRoomFor(m.Raft) {
+			return nil
 		}
 		return r.raft.Step(*m.Raft)
 	case m.Forward != nil:

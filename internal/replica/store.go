@@ -26,6 +26,7 @@ type Store struct {
 	durability Durability
 	machine    luafsm.Options // of machines that are restored
 	durable    raft.LSN
+	taken      raft.LSN // handed over to the log; above durable while it has no room
 	unflushed  bool
 	term       raft.Term // as synced last
 	vote       raft.ID
@@ -44,19 +45,23 @@ func NewStore(dir *persist.Dir, d Durability, machine luafsm.Options) *Store {
 // Durable is the last LSN that messages may rely on.
 func (s *Store) Durable() raft.LSN { return s.durable }
 
-// Save writes one save and, as the durability says, syncs. An error is final:
-// the member stops.
+// Save writes one save and, as the durability says, syncs. After
+// persist.ErrNoRoom the save is kept and not durable: messages that depend on it
+// do not leave, and Reserve tells when it is. Any other error is final: the
+// member stops.
 func (s *Store) Save(save raft.Save) error {
 	var err error
 	switch {
 	case s.durability == Memory:
 	case s.durability == Fsync || s.mustSync(save):
 		if err = s.dir.Append(save); err == nil {
+			s.taken = save.LSN
 			err = s.dir.Sync()
 		}
-		s.unflushed = false
+		s.unflushed = err != nil
 	default:
 		if err = s.dir.Append(save); err == nil {
+			s.taken = save.LSN
 			err = s.dir.Flush()
 		}
 		s.unflushed = true
@@ -64,7 +69,27 @@ func (s *Store) Save(save raft.Save) error {
 	if err != nil {
 		return err
 	}
-	s.durable = save.LSN
+	s.taken, s.durable = save.LSN, save.LSN
+	return nil
+}
+
+// Reserve returns persist.ErrNoRoom while the disk has no space for more log
+// than fits the present segment. It is to be called now and then: it stores
+// what Save could not once there is space, and Durable then says so.
+func (s *Store) Reserve() error {
+	if s.durability == Memory {
+		return nil
+	}
+	if err := s.dir.Reserve(); err != nil {
+		return err
+	}
+	if s.taken == s.durable {
+		return nil
+	}
+	if err := s.dir.Sync(); err != nil {
+		return err
+	}
+	s.durable, s.unflushed = s.taken, false
 	return nil
 }
 
@@ -83,13 +108,20 @@ func (s *Store) mustSync(save raft.Save) bool {
 	return sync
 }
 
-// Sync makes durable what an asynchronous store has handed over.
+// Room is what is known of the room for the log without looking again: nil or
+// persist.ErrNoRoom.
+func (s *Store) Room() error { return s.dir.Room() }
+
+// Sync makes durable what an asynchronous store has handed over. After
+// persist.ErrNoRoom that holds for all that was acknowledged: what found no room
+// never was.
 func (s *Store) Sync() error {
 	if !s.unflushed {
 		return nil
 	}
-	s.unflushed = false
-	return s.dir.Sync()
+	err := s.dir.Sync()
+	s.unflushed = err != nil
+	return err
 }
 
 // Compact gives up log records up to an index that a snapshot covers.

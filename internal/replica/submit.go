@@ -66,6 +66,9 @@ func (r *Replica) submit(t Ticket, req wire.Request, wasForwarded bool) {
 		r.forward(t, req, wasForwarded)
 		return
 	}
+	if r.refusedByRoom(t, req.Op) {
+		return
+	}
 	switch req.Op {
 	case wire.OpPropose:
 		r.proposeChecked(t, req.Payload, command.Deploy, command.Tick)
@@ -125,6 +128,9 @@ func (r *Replica) propose(p proposal) {
 		return
 	case len(p.payload) > wire.FrameBytesMax:
 		r.refuse(p, command.CodeBadArgument, "command too large")
+		return
+	case r.room.Refuse != "": // a deploy whose dry run was under way
+		r.fail(p.ticket, command.CodeOverloaded, r.room.Refuse)
 		return
 	case r.openBytes+len(p.payload) > OpenBytesMax:
 		r.refuse(p, command.CodeOverloaded, "too many calls wait to enter the log")

@@ -41,6 +41,7 @@ func WriteStatus(w io.Writer, s *client.Status) {
 	fmt.Fprintf(w, "%s: %s, term %d, %s, tolerates %s\n", health, leader, s.Term, count(s.Voters, "voter"), count(s.Tolerates, "failure"))
 	fmt.Fprintf(w, "cluster %s, commit %d, applied %d\n", cluster, s.Index.Commit, s.Index.Applied)
 	rows := [][]string{{"NODE", "ROLE", "ADDRESS", "TERM", "COMMIT", "APPLIED", "DIGEST", "VERSION"}}
+	var full []string
 	for i, n := range s.Nodes {
 		// Two of one name stand beside each other: a node that lost its data has a
 		// new id, and the old one counts until it is removed.
@@ -58,10 +59,17 @@ func WriteStatus(w io.Writer, s *client.Status) {
 		if n.Leader == "" {
 			role += ", no leader"
 		}
+		if n.DiskFull != "" {
+			role += ", disk full"
+			full = append(full, n.Name+": "+n.DiskFull)
+		}
 		rows = append(rows, []string{n.Name, role, n.Addr, fmt.Sprint(n.Term), fmt.Sprint(n.Commit), fmt.Sprint(n.Applied),
 			fmt.Sprintf("%.12s@%d", n.Digest, n.DigestIndex), n.Version})
 	}
 	table(w, rows)
+	for _, text := range full {
+		fmt.Fprintln(w, text)
+	}
 }
 
 func count(n int, what string) string {

@@ -147,6 +147,7 @@ type NodeStatus struct {
 	AgreedIndex uint64      `msgpack:"agreed_index" json:"agreed_index"` // last index at which a majority of the voters had the same digest
 	Undecided   bool        `msgpack:"undecided" json:"undecided"`       // voters differ, and no digest is that of a majority
 	Divergence  *Divergence `msgpack:"divergence,omitempty" json:"divergence,omitempty"`
+	DiskFull    string      `msgpack:"disk_full,omitempty" json:"disk_full,omitempty"` // why no calls are taken; empty while there is room
 }
 
 // Divergence is the last time that a node's state was not that of a majority of
