@@ -299,13 +299,12 @@ func TestFullDiskOfMajority(t *testing.T) {
 		l := c.leader(t)
 		return l >= 0 && diskFull(t, c.clients[l]) != ""
 	})
-	for i, cl := range c.clients {
-		v, err := cl.Query(context.Background(), "pad", "get")
-		if got := one(t, v, err); got != acked {
-			t.Fatalf("node %d reads %v calls, %d were acknowledged", i, got, acked)
-		}
-	}
+	// Through the leader: a follower may be left behind, and waits.
 	l := c.leader(t)
+	v, err := c.clients[l].Query(context.Background(), "pad", "get")
+	if got := one(t, v, err); got != acked {
+		t.Fatalf("reads %v calls, %d were acknowledged", got, acked)
+	}
 	c.disks[l].full.Store(false)
 	c.disks[(l+1)%3].full.Store(false)
 	if got := c.add(t, 0, "x"); got != acked+1 {
