@@ -268,7 +268,7 @@ const damageAdvice = "this member can't go on: start a new one with an empty dir
 func damageError(err error) error {
 	switch {
 	case errors.Is(err, persist.ErrFormat):
-		return &shell.UsageError{Text: err.Error()}
+		return &shell.UsageError{Text: err.Error() + "; a newer syncsh wrote it: use that one"}
 	case errors.Is(err, persist.ErrDamage), errors.Is(err, luafsm.ErrBadDump):
 		return &shell.UsageError{Text: err.Error() + "; " + damageAdvice}
 	}

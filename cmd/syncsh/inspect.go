@@ -118,10 +118,15 @@ func isFile(path string) bool {
 
 // lookInto reads a data directory without changing it.
 func lookInto(path string, o persist.InspectOptions) (*persist.Contents, error) {
+	if isFile(path) {
+		return nil, &shell.UsageError{Text: path + " is a file: give the data directory that it is in"}
+	}
 	c, err := persist.Inspect(path, o)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, &shell.UsageError{Text: err.Error()}
+	case errors.Is(err, persist.ErrLocked):
+		return nil, &shell.UsageError{Text: err.Error() + "; stop the node first, or use 'syncsh inspect', which reads beside it"}
 	case err != nil:
 		return nil, startError(err)
 	case c.Identity.NodeID == 0 && len(c.Damage) == 0:
@@ -356,6 +361,9 @@ func (c *config) write(w io.Writer) {
 // inspectFile shows the head of a snapshot's file.
 func inspectFile(path string, asJSON bool) error {
 	r, err := persist.OpenSnapshotFile(path, nil)
+	if errors.Is(err, persist.ErrDamage) {
+		return fmt.Errorf("%w; give a data directory, or the file of a snapshot or a backup", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/syncsh/syncsh/internal/codec"
@@ -151,10 +152,16 @@ type logRange struct {
 
 // printLog prints the entries of a data directory: with --json one array.
 func printLog(w io.Writer, c *persist.Contents, r logRange) error {
+	if r.to > 0 && r.from > r.to {
+		return &shell.UsageError{Text: fmt.Sprintf("--from %d is behind --to %d", r.from, r.to)}
+	}
 	if r.json {
 		return jsonArray(w, func(add func(any) error) error {
 			return r.entries(c, func(l *logEntry) error { return add(l) })
 		})
+	}
+	if len(c.Entries) == 0 && c.Snapshot != nil {
+		fmt.Fprintf(os.Stderr, "syncsh: no entries behind the newest snapshot, which is at index %d\n", c.Snapshot.Index)
 	}
 	return r.entries(c, func(l *logEntry) error {
 		l.write(w)

@@ -49,7 +49,7 @@ cluster that are still connected are refused by the new one.`,
 			self, cluster := newMember(name, addr), newCluster()
 			meta, err := persist.Restore(args[0], data, self, cluster, persist.Options{Sync: true})
 			if errors.Is(err, persist.ErrNotEmpty) {
-				err = &shell.UsageError{Text: err.Error()}
+				err = &shell.UsageError{Text: err.Error() + "; a restore makes a new one"}
 			}
 			if err != nil {
 				return startError(err)
