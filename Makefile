@@ -10,7 +10,7 @@ CC_FOUND    := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE := ./raft/... ./luafsm/... ./persist/... ./gossip/... ./client/... ./internal/replica/... ./internal/node/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race sim chaos arch bench clean
+.PHONY: help build run test check race sim storage chaos arch bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ sim: ## long simulation: SEEDS=1000 clusters, PROGRAMS=10000 generated scripts
 chaos: ## real processes under faults: CHAOS_DURATION=2m, CHAOS_NODES=3,5, CHAOS_SEED
 	CHAOS_DURATION=$${CHAOS_DURATION:-2m} CHAOS_NODES=$${CHAOS_NODES:-3,5} \
 	$(GO) test -count=1 -v -timeout 60m -run '^TestChaos$$' ./internal/chaos
+
+storage: ## storage exhaustively: each byte cut, each bit flipped, each prefix of operations
+	@mkdir -p bin
+	@$(GO) test -count=1 -timeout 60m -v -run '^Test(Storage|SnapshotEveryDamage|FlipEveryBit|CutEveryByte)' ./persist -everything >bin/storage.txt; \
+	status=$$?; grep -v -e '^=== ' -e '^ *--- PASS: .*/' bin/storage.txt; exit $$status
 
 # The machine must give the same on every architecture: ARCH_PROGRAMS generated
 # programs, and the tables of cases of its library, run under qemu's user mode

@@ -129,18 +129,30 @@ func (m *MemFS) kill() {
 func (m *MemFS) Crash(seed int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kill()
 	r := rand.New(rand.NewSource(seed))
+	m.crash(r, func() int { return r.Intn(3) })
+}
+
+// What a crash does with unsynced changes of a file or directory.
+const (
+	lossNone = iota
+	lossAll
+	lossSome // each change by itself, the last write torn
+)
+
+// crash is Crash with a mode for each file and directory.
+func (m *MemFS) crash(r *rand.Rand, mode func() int) {
+	m.kill()
 	done := map[*memNode]bool{}
 	for _, path := range sortedKeys(m.dirs) {
 		d := m.dirs[path]
 		for _, n := range d.nodes() {
 			if !done[n] {
-				n.crash(r)
+				n.crash(r, mode())
 				done[n] = true
 			}
 		}
-		d.crash(r)
+		d.crash(r, mode())
 	}
 }
 
@@ -156,8 +168,7 @@ func (d *memDir) nodes() []*memNode {
 	return out
 }
 
-func (d *memDir) crash(r *rand.Rand) {
-	mode := r.Intn(3)
+func (d *memDir) crash(r *rand.Rand, mode int) {
 	for _, c := range d.changes {
 		if keep(r, mode) {
 			c.apply(d.durable)
@@ -179,15 +190,14 @@ func (c dirChange) apply(names map[string]*memNode) {
 	}
 }
 
-func (n *memNode) crash(r *rand.Rand) {
-	mode := r.Intn(3)
+func (n *memNode) crash(r *rand.Rand, mode int) {
 	for i, w := range n.writes {
 		switch {
 		case w.data == nil:
 			if keep(r, mode) {
 				n.durable = resize(n.durable, w.off)
 			}
-		case mode == 2 && (i == len(n.writes)-1 || r.Intn(2) == 0):
+		case mode == lossSome && (i == len(n.writes)-1 || r.Intn(2) == 0):
 			n.durable = writeTorn(n.durable, w, r)
 		case keep(r, mode):
 			n.durable = writeAt(n.durable, w.off, w.data)
@@ -197,9 +207,9 @@ func (n *memNode) crash(r *rand.Rand) {
 	n.data = append([]byte(nil), n.durable...)
 }
 
-// keep decides about one change: mode 0 keeps all, 1 nothing, 2 some.
+// keep decides about one change.
 func keep(r *rand.Rand, mode int) bool {
-	return mode == 0 || mode == 2 && r.Intn(2) == 0
+	return mode == lossNone || mode == lossSome && r.Intn(2) == 0
 }
 
 // writeTorn stores some of the sectors of a write, often only the first ones.
