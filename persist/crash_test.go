@@ -78,6 +78,8 @@ type crashRun struct {
 	seen  map[string]int
 }
 
+// TestCrash: random work, power failures, full disks: what was acknowledged is
+// found, and nothing else (scenarios 49, 53, 54, 55, 76; lua-facts 46, 53, 57).
 func TestCrash(t *testing.T) {
 	seeds := int64(400)
 	if testing.Short() {

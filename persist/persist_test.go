@@ -162,6 +162,7 @@ func TestAppendReopen(t *testing.T) {
 	}
 }
 
+// TestOneWritePerSync: scenario 53: one write and one fsync for all of an output.
 func TestOneWritePerSync(t *testing.T) {
 	m := NewMemFS()
 	d, _ := mustOpen(t, testOptions(m))
@@ -195,6 +196,7 @@ func TestBadSave(t *testing.T) {
 	must(t, d.Sync())
 }
 
+// TestLock: lua-facts 55, two processes on one directory.
 func TestLock(t *testing.T) {
 	for name, o := range map[string]Options{"mem": {FS: NewMemFS()}, "os": {}} {
 		t.Run(name, func(t *testing.T) {
@@ -286,6 +288,7 @@ func TestOtherNode(t *testing.T) {
 	wantErr(t, err, ErrIdentity, "000001.wal", "000000000000feed")
 }
 
+// TestNewerSegment: lua-facts 56, like the end of TestIdentityDamage.
 func TestNewerSegment(t *testing.T) {
 	m := NewMemFS()
 	d, _ := mustOpen(t, testOptions(m))
@@ -473,6 +476,7 @@ func TestOlderSnapshot(t *testing.T) {
 	must(t, d.Compact(50))
 }
 
+// TestStaleTmpFiles: lua-facts 51.
 func TestStaleTmpFiles(t *testing.T) {
 	m := NewMemFS()
 	m.WriteFile(testPath+"/000001.wal.tmp", []byte("x"))
@@ -488,7 +492,8 @@ func TestStaleTmpFiles(t *testing.T) {
 }
 
 // TestDead: after a failed write or sync the log stays dead, and what a failed
-// sync lost is not reported as durable by the next process.
+// sync lost is not reported as durable by the next process (scenarios 55 and 80;
+// lua-facts 53: EIO and short writes, 54: a failed fsync).
 func TestDead(t *testing.T) {
 	for _, op := range []Op{OpWrite, OpSync} {
 		for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {

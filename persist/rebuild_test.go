@@ -118,7 +118,8 @@ func (f *opsFS) MkdirAll(path string) error {
 }
 
 // A recovery that stops anywhere leaves the old member, or a directory that is
-// refused and that the next call carries to its end.
+// refused and that the next call carries to its end; what it makes is a new member
+// (scenario 57).
 func TestRecoverStopsAnywhere(t *testing.T) {
 	stopped := 0
 	for fail := 1; ; fail++ {
@@ -188,6 +189,8 @@ func refused(t *testing.T, dir string, fail int) {
 	}
 }
 
+// TestRestoreIsNew: scenario 57: a restored backup is a new member of a new
+// cluster.
 func TestRestoreIsNew(t *testing.T) {
 	old := filepath.Join(t.TempDir(), "old")
 	makeOld(t, old)
