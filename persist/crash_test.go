@@ -76,6 +76,7 @@ type crashRun struct {
 	// a crash, an index never has another entry of the same term.
 	floor raft.Term
 	seen  map[string]int
+	again string // how to run it again
 }
 
 // TestCrash: random work, power failures, full disks: what was acknowledged is
@@ -109,7 +110,8 @@ func TestCrash(t *testing.T) {
 }
 
 func run(t *testing.T, seed int64, seen map[string]int) {
-	c := &crashRun{t: t, seed: seed, terms: 1, r: rand.New(rand.NewSource(seed)), fs: NewMemFS(), seen: seen}
+	c := &crashRun{t: t, seed: seed, terms: 1, r: rand.New(rand.NewSource(seed)), fs: NewMemFS(), seen: seen,
+		again: fmt.Sprintf("TestCrash -crash.seed %d", seed)}
 	c.opt = Options{FS: c.fs, SegmentBytes: 4096, Sync: seed%4 != 0}
 	c.m = model{states: []modelState{{}}}
 	for cycle := 0; cycle < 8 && !t.Failed(); cycle++ {
@@ -139,7 +141,7 @@ func run(t *testing.T, seed int64, seen map[string]int) {
 
 func (c *crashRun) fail(format string, args ...any) {
 	c.t.Helper()
-	c.t.Errorf("seed %d (go test ./persist -run TestCrash -crash.seed %d): %s", c.seed, c.seed, fmt.Sprintf(format, args...))
+	c.t.Errorf("seed %d (go test ./persist -run %s): %s", c.seed, c.again, fmt.Sprintf(format, args...))
 }
 
 // recover opens without faults and checks what is there.

@@ -231,7 +231,8 @@ func TestStoragePrefixes(t *testing.T) {
 // prefix runs a workload until its operation n fails, then crashes and checks.
 // It returns the number of operations.
 func prefix(t *testing.T, seed int64, n, mode int, torn int64) int {
-	c := &crashRun{t: t, seed: seed, terms: 1, r: rand.New(rand.NewSource(seed)), fs: NewMemFS(), seen: map[string]int{}}
+	c := &crashRun{t: t, seed: seed, terms: 1, r: rand.New(rand.NewSource(seed)), fs: NewMemFS(), seen: map[string]int{},
+		again: fmt.Sprintf("TestStoragePrefixes -everything, stopped at operation %d, loss %d, torn %d", n, mode, torn)}
 	c.opt = Options{FS: c.fs, SegmentBytes: 4096, Sync: true}
 	c.m = model{states: []modelState{{}}}
 	r := rand.New(rand.NewSource(seed<<32 + int64(n)<<8 + torn))
@@ -247,8 +248,5 @@ func prefix(t *testing.T, seed int64, n, mode int, torn int64) int {
 	c.fs.crash(r, func() int { return mode })
 	c.recover()
 	c.recover() // the repair holds
-	if t.Failed() {
-		t.Logf("workload %d stopped at operation %d, loss %d, torn %d", seed, n, mode, torn)
-	}
 	return ops
 }
