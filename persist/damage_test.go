@@ -217,6 +217,31 @@ func TestZeroedRecords(t *testing.T) {
 	}
 }
 
+// TestFirstRecord: the first record of a segment can't be torn. In a log that
+// begins with it, as one does that was compacted, it alone has the vote; here it
+// is also the last record (scenarios 54 and 78).
+func TestFirstRecord(t *testing.T) {
+	m := NewMemFS()
+	d, _ := mustOpen(t, testOptions(m))
+	hs := raft.HardState{Term: 7, Vote: 3}
+	must(t, d.Append(raft.Save{HardState: &hs}))
+	must(t, d.Sync())
+	must(t, d.rotate(d.log, 8))
+	must(t, d.Close())
+	names := files(t, m, segmentSuffix)
+	path := filepath.Join(testPath, names[len(names)-1])
+	b, err := m.ReadFile(path)
+	must(t, err)
+	for _, to := range []int64{1, 8, 24, 40, 4032} {
+		c := m.Clone()
+		z := append([]byte(nil), b...)
+		clear(z[segmentHeadBytes : segmentHeadBytes+to])
+		c.WriteFile(path, z)
+		_, _, err := openLoad(testOptions(c))
+		wantErr(t, err, ErrDamage, fmt.Sprintf("wal %s@64: damaged record", filepath.Base(path)))
+	}
+}
+
 // TestMisplaced: a record of the same segment at another place, and one of
 // another segment at the same place, are not records (scenario 79).
 func TestMisplaced(t *testing.T) {

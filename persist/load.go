@@ -264,6 +264,11 @@ func (r *replay) segment(i int) (cut bool, err error) {
 // is where later records may begin.
 func (r *replay) endOf(i int, from int64) (cut bool, err error) {
 	name := segmentName(r.heads[i].number)
+	if r.offset == segmentHeadBytes {
+		// It was synced before the segment got its name. In a log that begins here the
+		// vote is in no other place.
+		return false, damage(name, r.offset, "damaged record: the first one of a segment is synced before the segment is used")
+	}
 	later, synced := r.laterRecords(i, from)
 	if r.syncedWhole(i) || synced > r.offset {
 		return false, damage(name, r.offset, "damaged record: what was stored here was synced, and good data follows")
