@@ -146,6 +146,8 @@ func TestSnapshotReceiveRefuses(t *testing.T) {
 	}
 }
 
+// TestSnapshotEveryDamage: each bit and each length of a snapshot's file, of which
+// none is read as a snapshot (lua-facts 47 and 50).
 func TestSnapshotEveryDamage(t *testing.T) {
 	m := NewMemFS()
 	d, _ := mustOpen(t, testOptions(m))
@@ -171,6 +173,7 @@ func TestSnapshotEveryDamage(t *testing.T) {
 	}
 	m.WriteFile(path, append(bytes.Clone(b), 0))
 	try("a byte too many")
+	t.Logf("a snapshot of %d bytes: %d bits flipped, cut at %d bytes, all refused", len(b), len(b)*8, len(b))
 }
 
 // TestSnapshotBomb: lua-facts 39. A block that claims little and expands to
