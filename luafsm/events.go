@@ -57,6 +57,10 @@ func (m *Machine) keepEvents(x *exec) {
 		b := appendEvent(nil, e)
 		r.bytes += len(b)
 		err = firstError(err, events.Set(lua.LNumber(r.last), lua.LString(b)))
+		if m.watches != nil && !m.current.dry {
+			e.Seq = r.last
+			m.watches.emitted(e)
+		}
 		for range eventsDropMax { // a lowered setting takes effect little by little
 			if int(r.last-r.first) < m.limits.events && r.bytes <= eventsBytesMax {
 				break

@@ -36,6 +36,8 @@ type Machine struct {
 	prog   *program
 	roots  *roots // replaced, never changed: versions share it
 
+	watches *watches // nil: nobody has ever watched
+
 	charged Charges
 	version int   // of the semantics in force
 	runs    int   // highest version that this program runs
@@ -101,6 +103,9 @@ func New(o Options) *Machine {
 func (m *Machine) begin() {
 	m.store.Begin()
 	m.current.open = true
+	if m.watches != nil {
+		m.watches.kept = len(m.watches.changes)
+	}
 }
 
 // commit ends a transaction of our own making, whose content can't be refused.
@@ -115,6 +120,9 @@ func (m *Machine) rollback() {
 	if m.current.open {
 		m.store.Rollback()
 		m.current.open = false
+		if m.watches != nil { // events of the call
+			m.watches.changes = m.watches.changes[:m.watches.kept]
+		}
 	}
 }
 
@@ -168,6 +176,9 @@ func (r *Results) At(i int) []byte {
 func (m *Machine) Apply(e raft.Entry, r *Results) {
 	if m.err != nil {
 		panic(fmt.Sprintf("luafsm: entry %d after: %v", e.Index, m.err))
+	}
+	if m.watches != nil {
+		m.watches.applies()
 	}
 	if e.Kind == raft.EntryBatch {
 		if m.applyBatch(e, r); m.err != nil {

@@ -324,7 +324,7 @@ func (rs *restorer) value(t *Table, k key, depth int) (v lua.LValue, err error) 
 		if err := rs.table(sub, depth+1); err != nil {
 			return nil, err
 		}
-		sub.h.inState, sub.h.parent, sub.h.kh = true, t, k.hash()
+		sub.h.inState, sub.h.parent, sub.h.key, sub.h.kh = true, t, k, k.hash()
 		sub.h.contrib = sub.contribution()
 		t.h.kids.count(sub.height(), 1)
 		t.h.sum = t.h.sum.add(sub.h.contrib)

@@ -7,12 +7,21 @@ import "slices"
 // whatever is moved about, and a limit on it holds equally on every replica.
 type heights struct {
 	low  [3]uint32 // of height 1, 2, 3
-	deep []uint32  // of height 4 and more, none at its end zero; replaced, never changed in place, as headers are saved by value
+	deep *[]uint32 // see tall; nil: none. Behind a pointer because few tables have any
+}
+
+// tall are the counts of height 4 and more, none at its end zero; replaced,
+// never changed in place, as headers are saved by value.
+func (h *heights) tall() []uint32 {
+	if h.deep == nil {
+		return nil
+	}
+	return *h.deep
 }
 
 // top is the greatest height counted, 0 if none.
 func (h *heights) top() int {
-	if n := len(h.deep); n > 0 {
+	if n := len(h.tall()); n > 0 {
 		return n + len(h.low)
 	}
 	for i := len(h.low); i > 0; i-- {
@@ -30,7 +39,7 @@ func (h *heights) count(height, by int) {
 		return
 	}
 	i := height - len(h.low) - 1
-	d := slices.Clone(h.deep)
+	d := slices.Clone(h.tall())
 	for len(d) <= i {
 		d = append(d, 0)
 	}
@@ -38,7 +47,9 @@ func (h *heights) count(height, by int) {
 	for len(d) > 0 && d[len(d)-1] == 0 {
 		d = d[:len(d)-1]
 	}
-	h.deep = d
+	if h.deep = nil; len(d) > 0 {
+		h.deep = &d
+	}
 }
 
 // height of t: 1 without tables in it.

@@ -409,8 +409,8 @@ func (w *world) checkContent(t *testing.T, at string) {
 
 // sameHeaders compares what the tables of two equal states know of their places.
 func sameHeaders(a, b *Table) error {
-	if a.h.sum != b.h.sum || a.h.contrib != b.h.contrib || a.h.kh != b.h.kh || a.h.kids.low != b.h.kids.low ||
-		!slices.Equal(a.h.kids.deep, b.h.kids.deep) || a.h.inState != b.h.inState {
+	if a.h.sum != b.h.sum || a.h.contrib != b.h.contrib || a.h.kh != b.h.kh || a.h.key != b.h.key || a.h.kids.low != b.h.kids.low ||
+		!slices.Equal(a.h.kids.tall(), b.h.kids.tall()) || a.h.inState != b.h.inState {
 		return fmt.Errorf("headers %+v and %+v", a.h, b.h)
 	}
 	var err error

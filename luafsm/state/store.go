@@ -43,6 +43,9 @@ type Store struct {
 	seq    uint64 // of the innermost transaction
 	seqs   uint64 // last seq given
 	check  check
+
+	observer Observer // nil: nobody watches
+	changes  changes
 }
 
 type section struct {
@@ -93,7 +96,7 @@ func (s *Store) Section(name string) *Table {
 		return s.sections[i].t
 	}
 	t := s.NewTable(0, 0)
-	t.h.root, t.h.inState, t.h.kh = true, true, stringKey(name).hash()
+	t.h.root, t.h.inState, t.h.key, t.h.kh = true, true, stringKey(name), stringKey(name).hash()
 	s.sections = slices.Insert(slices.Clone(s.sections), i, section{name, t})
 	s.changed = true
 	return t
@@ -132,6 +135,9 @@ func (s *Store) Commit() error {
 	f := &s.frames[len(s.frames)-1]
 	if err := s.settle(f); err != nil {
 		return err
+	}
+	if s.observer != nil && len(s.frames) == 1 {
+		s.observe()
 	}
 	s.end(f)
 	return nil

@@ -54,9 +54,10 @@ type Table struct {
 // tables, and the rest waits for the next Commit.
 type header struct {
 	parent  *Table
-	sum     u128 // of the contributions of all entries
-	contrib u128 // what parent's sum has of this table
-	kh      uint64
+	sum     u128   // of the contributions of all entries
+	contrib u128   // what parent's sum has of this table
+	key     key    // under which parent has it; of a section, its name
+	kh      uint64 // hash of key, which may be long
 	kids    heights
 	inState bool
 	root    bool // a section

@@ -420,7 +420,7 @@ func (s *Store) adopt(t *Table) {
 		kh := k.hash()
 		if sub, ok := TableOf(v); ok {
 			s.touch(sub)
-			sub.h.kh = kh
+			sub.h.key, sub.h.kh = k, kh
 			sub.h.contrib = sub.contribution()
 			t.h.sum = t.h.sum.add(sub.h.contrib)
 		} else {
@@ -430,7 +430,7 @@ func (s *Store) adopt(t *Table) {
 	})
 }
 
-// rekey gives the tables that sit under another key than before its hash.
+// rekey tells the tables that sit under another key than before.
 func (s *Store) rekey(f *frame) {
 	for i := f.log; i < len(s.log); i++ {
 		e := &s.log[i]
@@ -459,12 +459,12 @@ func (s *Store) rekeyRange(t *Table, from, to int) {
 
 func (s *Store) rekeyOne(t *Table, k key) {
 	kh, p := k.hash(), t.h.parent
-	if t.h.kh == kh && t.h.contrib != (u128{}) {
+	if t.h.key == k && t.h.contrib != (u128{}) {
 		return
 	}
 	s.touch(t)
 	s.touch(p)
-	t.h.kh = kh
+	t.h.key, t.h.kh = k, kh
 	c := t.contribution()
 	p.h.sum = p.h.sum.sub(t.h.contrib).add(c)
 	t.h.contrib = c
