@@ -33,6 +33,30 @@ type memberChangeValue struct {
 	ID     raft.ID
 }
 
+type changeValue struct {
+	Request, Index uint64
+	Changes        []Change
+}
+
+type eventValue struct {
+	Request uint64
+	Event   Event
+}
+
+func randomEvent(r *rand.Rand) Event {
+	return Event{randomUint(r), randomUint(r), randomName(r), randomName(r), randomArray(r)}
+}
+
+// randomArray is a msgpack array.
+func randomArray(r *rand.Rand) []byte {
+	n := r.IntN(4)
+	b := codec.AppendArrayLen(nil, n)
+	for range n {
+		b = codec.AppendUint(b, randomUint(r))
+	}
+	return b
+}
+
 func forms() []form {
 	return []form{
 		{"hello",
@@ -71,6 +95,56 @@ func forms() []form {
 			func(r *rand.Rand) any { return raft.ID(randomUint(r)) },
 			func(b []byte, v any) []byte { return AppendTransfer(b, v.(raft.ID)) },
 			func(f []byte) (any, error) { return wrap(DecodeTransfer(f)) }},
+		{"watch",
+			func(r *rand.Rand) any {
+				if r.UintN(2) == 0 {
+					return Watch{Object: randomName(r), Keys: randomArray(r), MustExist: r.UintN(2) == 0}
+				}
+				return Watch{Topic: "t" + randomName(r), Start: r.Uint64N(3), After: randomUint(r)}
+			},
+			func(b []byte, v any) []byte { return AppendWatch(b, v.(Watch)) },
+			func(f []byte) (any, error) { return wrap(DecodeWatch(f)) }},
+		{"change",
+			func(r *rand.Rand) any {
+				c := changeValue{Request: randomUint(r), Index: randomUint(r)}
+				for range 1 + r.UintN(3) {
+					c.Changes = append(c.Changes, Change{Path: randomArray(r)})
+					if r.UintN(2) == 0 {
+						c.Changes[len(c.Changes)-1].Value = codec.AppendUint(nil, randomUint(r))
+					}
+				}
+				return c
+			},
+			func(b []byte, v any) []byte {
+				c := v.(changeValue)
+				return AppendChange(b, c.Request, c.Index, AppendChanges(nil, c.Changes))
+			},
+			func(f []byte) (any, error) { r, i, c, err := DecodeChange(f); return changeValue{r, i, c}, err }},
+		{"event",
+			func(r *rand.Rand) any { return eventValue{randomUint(r), randomEvent(r)} },
+			func(b []byte, v any) []byte {
+				e := v.(eventValue)
+				return AppendEventFrame(b, e.Request, AppendEvent(nil, e.Event))
+			},
+			func(f []byte) (any, error) { r, e, err := DecodeEventFrame(f); return eventValue{r, e}, err }},
+		{"replay",
+			func(r *rand.Rand) any {
+				p := Replay{Live: r.UintN(2) == 0, Last: randomUint(r)}
+				for range r.UintN(4) {
+					p.Events = append(p.Events, randomEvent(r))
+				}
+				return p
+			},
+			func(b []byte, v any) []byte { return AppendReplay(b, v.(Replay)) },
+			func(f []byte) (any, error) { return wrap(DecodeReplay(f)) }},
+		{"watch-end",
+			func(r *rand.Rand) any { return WatchEnd{randomUint(r), randomUint(r), 1 + r.Uint64N(endMax)} },
+			func(b []byte, v any) []byte { return AppendWatchEnd(b, v.(WatchEnd)) },
+			func(f []byte) (any, error) { return wrap(DecodeWatchEnd(f)) }},
+		{"alive",
+			func(*rand.Rand) any { return nil },
+			func(b []byte, _ any) []byte { return AppendAlive(b) },
+			func(f []byte) (any, error) { return nil, DecodeAlive(f) }},
 		{"peer-hello",
 			func(r *rand.Rand) any {
 				return PeerHello{int(r.Uint32N(300)), randomName(r), raft.ID(randomUint(r)), raft.ID(randomUint(r)), randomName(r), randomName(r)}

@@ -45,23 +45,30 @@ const (
 	FrameRequest = 3 // [3, id, op, mode, timeout ms, payload binary]
 	FrameReply   = 4 // [4, id, result] where result is a command.Result
 	FrameRefuse  = 5 // [5, message] the connection is closed after it
+
+	// Of watches, after the reply:
+	FrameChange   = 6 // [6, request, index, [[[key...], value]...]] what one call changed
+	FrameEvent    = 7 // [7, request, [index, number, object, topic, [value...]]]
+	FrameWatchEnd = 8 // [8, request, index, reason] the watch is over
+	FrameAlive    = 9 // [9] nothing has happened
 )
 
 // Op says what a Request wants.
 type Op uint8
 
 const (
-	OpPropose  Op = 1 // payload: a command (command.Call, Create, Drop, Setting). Result: the command's
-	OpQuery    Op = 2 // payload: a query
-	OpDeploy   Op = 3 // payload: a command.Deploy; dry run on the leader, then proposed. Values: report lines (strings)
-	OpCheck    Op = 4 // payload: a command; dry run only
-	OpStatus   Op = 5 // no payload; values: one binary, a NodeStatus in msgpack
-	OpSnapshot Op = 6 // no payload; takes a dump now; values: its index
-	OpMember   Op = 7 // payload: [action, member id]; see MemberPromote; answered when the change is committed
-	OpTransfer Op = 8 // payload: [member id], 0 for any; answered when the transfer was begun
-	OpBackup   Op = 9 // payload: a BackupRead; values: a Backup, or one binary
+	OpPropose  Op = 1  // payload: a command (command.Call, Create, Drop, Setting). Result: the command's
+	OpQuery    Op = 2  // payload: a query
+	OpDeploy   Op = 3  // payload: a command.Deploy; dry run on the leader, then proposed. Values: report lines (strings)
+	OpCheck    Op = 4  // payload: a command; dry run only
+	OpStatus   Op = 5  // no payload; values: one binary, a NodeStatus in msgpack
+	OpSnapshot Op = 6  // no payload; takes a dump now; values: its index
+	OpMember   Op = 7  // payload: [action, member id]; see MemberPromote; answered when the change is committed
+	OpTransfer Op = 8  // payload: [member id], 0 for any; answered when the transfer was begun
+	OpBackup   Op = 9  // payload: a BackupRead; values: a Backup, or one binary
+	OpWatch    Op = 10 // payload: a Watch; values: the value at the place, or a Replay; frames follow
 
-	opMax = OpBackup
+	opMax = OpWatch
 )
 
 // Actions of OpMember.

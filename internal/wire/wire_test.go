@@ -176,7 +176,7 @@ func TestRefusedPeerFrames(t *testing.T) {
 		{"forward of mode 4", AppendPeer(nil, PeerMessage{Forward: &Request{Op: OpQuery, Mode: 4}}), "mode 4"},
 		{"a bound of what has none", AppendPeer(nil, PeerMessage{Forward: &Request{Op: OpQuery, Mode: Stale | 1<<8}}), "mode 257"},
 		{"a bound of 2^32 ms", AppendPeer(nil, PeerMessage{Forward: &Request{Op: OpQuery, Mode: bounded | 1<<40}}), "mode 1099511627779"},
-		{"forward of op 10", AppendPeer(nil, PeerMessage{Forward: &Request{Op: opMax + 1}}), "operation 10"},
+		{"forward of op 11", AppendPeer(nil, PeerMessage{Forward: &Request{Op: opMax + 1}}), "operation 11"},
 		{"forward reply that is no result", AppendPeer(nil, PeerMessage{ForwardReply: &ForwardReply{1, []byte{5}}}), "forwarded result"},
 		{"short digest", []byte{0x93, 22, 1, 0xc4, 1, 0}, "sum of 1 bytes"},
 	} {
