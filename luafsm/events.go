@@ -109,6 +109,9 @@ func decodeEvent(text string) (e Event, err error) {
 // LastEvent is the number of the newest event, 0 before the first.
 func (v *Version) LastEvent() uint64 { return v.ring().last }
 
+// EventsLost is the index of the newest event that is kept no more, 0 if none.
+func (v *Version) EventsLost() raft.Index { return v.ring().lost }
+
 func (v *Version) ring() eventRing {
 	if t := v.state.Section(sectionMachine); t != nil {
 		return readRing(t, v.state)

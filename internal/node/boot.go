@@ -342,6 +342,7 @@ func (n *Node) startReplica() error {
 	n.publishMeta()
 	n.group.Go(func() { n.apply(applier) })
 	n.readers.start()
+	n.group.Go(n.watches.run)
 	n.inbox.add(func(*inputs) {})
 	return nil
 }

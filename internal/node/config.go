@@ -57,6 +57,9 @@ type Config struct {
 	// onWork, if set, sees each work before the applier does: tests of this package
 	// make a replica's state wrong with it.
 	onWork func(*replica.Work)
+	// onNews, if set, is called by the distributor of changes before it takes the
+	// next ones.
+	onNews func()
 }
 
 // Ticks of the raft core. An election takes one to two election timeouts after

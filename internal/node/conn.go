@@ -29,6 +29,8 @@ type outbox struct {
 	buf    []byte
 	closed bool
 	wake   chan struct{} // capacity 1
+	// pull, if set, appends what waits elsewhere; it is called with the lock held.
+	pull func([]byte) []byte
 }
 
 func newOutbox() outbox { return outbox{wake: make(chan struct{}, 1)} }
@@ -60,6 +62,9 @@ func (o *outbox) write(conn net.Conn, done <-chan struct{}) error {
 		o.mu.Lock()
 		out := o.buf
 		o.buf = spare[:0]
+		if o.pull != nil {
+			out = o.pull(out)
+		}
 		o.mu.Unlock()
 		if len(out) > 0 {
 			if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
@@ -81,6 +86,10 @@ type clientConn struct {
 	conn  net.Conn
 	out   outbox
 	dirty bool // stands in node.dirty; guarded by out.mu
+
+	// Guarded by out.mu too:
+	watches map[*watch]bool
+	ready   []*watch // those with frames to send
 }
 
 // Reply adds an answer; Node.flushReplies lets it leave.
@@ -163,6 +172,7 @@ func (n *Node) serveClient(conn net.Conn) error {
 		return err
 	}
 	c := &clientConn{node: n, conn: conn, out: newOutbox()}
+	c.out.pull = c.pull
 	head, mark := wire.BeginFrame(nil)
 	c.out.buf = wire.EndFrame(wire.AppendWelcome(head, wire.Welcome{
 		Version: wire.Version, Cluster: n.Cluster(), NodeName: n.cfg.Name, NodeID: n.id, Build: n.cfg.Build,
@@ -174,6 +184,7 @@ func (n *Node) serveClient(conn net.Conn) error {
 		conn.Close()
 	})
 	defer close(done)
+	defer n.watches.dropAll(c)
 	defer c.out.close()
 	r.SetMax(wire.FrameBytesMax)
 	return c.readRequests(r)

@@ -82,6 +82,10 @@ func (n *Node) feed(in *inputs, tick bool) error {
 			n.backup(q.from, q.req)
 			continue
 		}
+		if q.req.Op == wire.OpWatch {
+			n.watches.subscribe(q.from, q.req)
+			continue
+		}
 		r.Submit(q.from, q.req)
 	}
 	for _, f := range in.calls {
@@ -257,5 +261,6 @@ func (n *Node) everyTick() error {
 		}
 	}
 	n.announceReady()
+	n.watches.follow(n.replica.Leader() != 0 && !n.replica.Consistency().Diverged, n.replica.Clock())
 	return n.watchTrust()
 }

@@ -36,6 +36,7 @@ type Node struct {
 	inbox     *inbox
 	works     *workQueue
 	readers   *readers
+	watches   *watches
 	backups   backups
 	peers     map[raft.ID]*peer // the loop's
 	book      *book
@@ -83,7 +84,7 @@ func Start(cfg Config) (*Node, error) {
 		conns: map[net.Conn]struct{}{}, ctx: ctx, cancel: cancel,
 		ready: make(chan struct{}), done: make(chan struct{}), gossipTold: make(chan struct{}, 1), gossipStarted: make(chan struct{}),
 	}
-	n.readers = newReaders(n)
+	n.readers, n.watches = newReaders(n), newWatches(n)
 	if err := n.open(); err != nil {
 		n.release()
 		return nil, err

@@ -171,6 +171,9 @@ func (r *readers) answer(querier *luafsm.Querier, d *read, buf []byte) []byte {
 		t.To.Reply(t.ID, late)
 		return buf
 	}
+	if w, ok := t.To.(*watch); ok {
+		return w.answer(querier, d.version, buf[:0])
+	}
 	buf = querier.Query(d.version, d.query.Payload, buf[:0])
 	t.To.Reply(t.ID, buf)
 	return buf

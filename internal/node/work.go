@@ -104,6 +104,13 @@ func (h hands) Dump(v *luafsm.Version, meta raft.SnapshotMeta) {
 	})
 }
 
+// Changed gives what is watched to the distributor.
+func (h hands) Changed(changes []luafsm.Change) { h.n.watches.add(news{changes: changes}) }
+
+// Replaced tells those who watch that what they have seen is no beginning any
+// more.
+func (h hands) Replaced(index raft.Index) { h.n.watches.add(news{replaced: index}) }
+
 func (h hands) Install(meta raft.SnapshotMeta) (*luafsm.Machine, error) {
 	m, err := h.n.store.Install(meta)
 	if err != nil {

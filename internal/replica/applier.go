@@ -18,6 +18,20 @@ type Hands interface {
 	// Install checks the received snapshot, makes it durable and restores a
 	// machine from it.
 	Install(meta raft.SnapshotMeta) (*luafsm.Machine, error)
+	// Changed takes what an applied entry has done that is watched.
+	Changed(changes []luafsm.Change)
+	// Replaced hears that the machine was replaced by one from a snapshot, which
+	// reports nothing until it is watched anew.
+	Replaced(index raft.Index)
+}
+
+// Watcher is a Replier that wants, behind the answer to its query, what changes.
+// Watch is called at the query's place in the stream of work: what entries before
+// it did is in the version that the query reads, what those after it do is in
+// Changed.
+type Watcher interface {
+	Replier
+	Watch(m *luafsm.Machine)
 }
 
 // Applier owns the machine and does the Work of a replica, in order. It may run
@@ -56,6 +70,11 @@ func (a *Applier) Do(w *Work, done *Done) {
 	case WorkApply:
 		a.apply(w, done)
 	case WorkRead:
+		for i := range w.Queries {
+			if watcher, ok := w.Queries[i].Ticket.To.(Watcher); ok {
+				watcher.Watch(a.machine)
+			}
+		}
 		a.hands.Read(a.machine.Publish(), w.Queries)
 	case WorkDryRun:
 		dry := w.DryRun
@@ -91,6 +110,7 @@ func (a *Applier) install(w *Work, done *Done) error {
 	a.digests.reset()
 	a.digests.add(meta.Index, m.Digest())
 	done.Digests = nil
+	a.hands.Replaced(meta.Index)
 	return nil
 }
 
@@ -113,6 +133,9 @@ func (a *Applier) apply(w *Work, done *Done) {
 		return // not applied: the driver stops
 	}
 	a.remember(w.Entry, done)
+	if changes := a.machine.Changes(); changes != nil {
+		a.hands.Changed(changes)
+	}
 	if w.Tickets == nil {
 		return
 	}

@@ -45,6 +45,9 @@ type member struct {
 	down    bool
 	notes   []string
 	answers map[uint64]command.Result
+
+	changes  []luafsm.Change // what the applier reported
+	replaced []raft.Index
 }
 
 const counterScript = `local Counter = object "counter"
@@ -157,6 +160,12 @@ func (m *member) Dump(v *luafsm.Version, meta raft.SnapshotMeta) {
 func (m *member) Install(meta raft.SnapshotMeta) (*luafsm.Machine, error) {
 	return m.store.Install(meta)
 }
+
+// Changed implements Hands.
+func (m *member) Changed(changes []luafsm.Change) { m.changes = append(m.changes, changes...) }
+
+// Replaced implements Hands.
+func (m *member) Replaced(index raft.Index) { m.replaced = append(m.replaced, index) }
 
 // back answers a forwarded request.
 type back struct {

@@ -73,6 +73,11 @@ func (h hands) Dump(v *luafsm.Version, meta raft.SnapshotMeta) {
 	})
 }
 
+// Changed and Replaced are for clients that watch; those of the simulator don't.
+func (h hands) Changed([]luafsm.Change) {}
+
+func (h hands) Replaced(raft.Index) {}
+
 func (h hands) Install(meta raft.SnapshotMeta) (*luafsm.Machine, error) {
 	m := h.m
 	m.maybeFailOnce(0.15)
