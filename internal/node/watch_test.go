@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,6 +75,20 @@ func (w *watcher) picture() client.WatchEvent {
 		w.t.Fatalf("%v at %d, want a picture", e.Kind, e.Index)
 	}
 	return e
+}
+
+// failure is why the watch ended by itself.
+func (w *watcher) failure() error {
+	w.t.Helper()
+	select {
+	case e := <-w.events:
+		w.t.Fatalf("%v at %d, want an error", e.Kind, e.Index)
+	case err := <-w.failed:
+		return err
+	case <-time.After(patience):
+		w.t.Fatalf("nothing told for %v", patience)
+	}
+	return nil
 }
 
 func deployTally(t *testing.T, cl *client.Client) {
@@ -279,14 +295,8 @@ func TestWatchPlaces(t *testing.T) {
 		{client.WatchOptions{Object: "tally", Resume: true, From: 1 << 40}, client.CodeBadArgument, "no index 1099511627776 yet"},
 		{client.WatchOptions{Topic: "inc", Resume: true, From: 1 << 40}, client.CodeBadArgument, "no index 1099511627776 yet"},
 	} {
-		w := watchAt(t, cl, k.o)
-		select {
-		case err := <-w.failed:
-			if client.CodeOf(err) != k.code || !strings.Contains(err.Error(), k.text) {
-				t.Errorf("%+v: %v", k.o, err)
-			}
-		case e := <-w.events:
-			t.Errorf("%+v: %+v", k.o, e)
+		if err := watchAt(t, cl, k.o).failure(); client.CodeOf(err) != k.code || !strings.Contains(err.Error(), k.text) {
+			t.Errorf("%+v: %v", k.o, err)
 		}
 	}
 }
@@ -411,7 +421,7 @@ func TestWatchEvents(t *testing.T) {
 	}
 	calls.Wait()
 	w := watchAt(t, cl, client.WatchOptions{Topic: "inc", Resume: true})
-	err := <-w.failed
+	err := w.failure()
 	var lost uint64
 	_, text, _ := strings.Cut(err.Error(), "all after index ")
 	if _, serr := fmt.Sscan(text, &lost); serr != nil || client.CodeOf(err) != client.CodeNotFound {
@@ -444,6 +454,54 @@ func TestWatchEvents(t *testing.T) {
 	case e := <-other.events:
 		t.Errorf("event of another topic: %+v", e)
 	default:
+	}
+}
+
+// TestWatchOpens: watches that begin in the midst of calls have no gap behind the
+// picture, and nothing comes before it.
+func TestWatchOpens(t *testing.T) {
+	const opened = 150
+	n, cl := solo(t, Config{})
+	var dials atomic.Int64
+	watching, err := client.Dial(context.Background(), client.Config{Addrs: []string{"solo"}, Timeout: patience,
+		Dial: func(ctx context.Context, _ string) (net.Conn, error) { dials.Add(1); return n.Dial(ctx) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watching.Close()
+	stop := make(chan struct{})
+	var calls sync.WaitGroup
+	for range 8 {
+		calls.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := cl.Call(context.Background(), "tally", "inc"); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range opened {
+		w := watchAt(t, watching, client.WatchOptions{Object: "tally"})
+		e := w.picture()
+		last, ok := e.Value.(map[string]any)["value"].(int64)
+		for range 3 {
+			e := w.next()
+			if last++; !ok || !sameEnd(e, last) {
+				t.Fatalf("%+v, want %d", e, last)
+			}
+		}
+		w.stop()
+	}
+	close(stop)
+	calls.Wait()
+	if d := dials.Load(); d != 1+opened { // a node that breaks the rules would be asked again
+		t.Errorf("%d connections for %d watches", d, opened)
 	}
 }
 
