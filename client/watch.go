@@ -34,6 +34,8 @@ type WatchOptions struct {
 	Resume bool
 	From   uint64
 
+	// Began, if set, is called once: all that happens behind the index is told.
+	Began func(index uint64)
 	// Patience is for how long no node may be there to watch, 0: the timeout of the
 	// client.
 	Patience time.Duration
@@ -124,6 +126,7 @@ type watch struct {
 	o     WatchOptions
 	spec  wire.Watch
 	mode  Mode
+	began bool
 	yield func(WatchEvent) error
 	last  string    // address that was asked last
 	seen  uint64    // last index that was told
@@ -275,9 +278,19 @@ func (w *watch) ask(k *conn, id uint64) (live bool, err error) {
 	// From now on the watch must not go back, whatever the client's mode is.
 	w.mode = Linearizable
 	if w.o.Topic != "" {
-		return w.replay(res)
+		if live, err = w.replay(res); live {
+			w.begin(res.Index)
+		}
+		return live, err
 	}
 	return true, w.picture(res)
+}
+
+func (w *watch) begin(index uint64) {
+	if !w.began && w.o.Began != nil {
+		w.o.Began(index)
+	}
+	w.began = true
 }
 
 // picture tells what is at the place.
@@ -294,6 +307,7 @@ func (w *watch) picture(res command.Result) error {
 		return badArgument("the node's answer can't be read: %v", err)
 	}
 	w.seen = res.Index
+	w.begin(res.Index)
 	return w.yield(WatchEvent{Kind: WatchPicture, Index: res.Index, Value: v[0]})
 }
 

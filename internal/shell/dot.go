@@ -38,7 +38,7 @@ func init() { // refers to itself through .help
 		{".load", "FILE", "deploys a script that defines objects, runs any other here", dotLoad},
 		{".edit", "[OBJECT]", "opens the object's script in $EDITOR and deploys it", dotEdit},
 		{".watch", "EXPR", "prints the expression's value every second", dotWatch},
-		{".stop", "", "stops .watch and all timers", dotStop},
+		{".stop", "", "stops .watch, all timers and watches", dotStop},
 		{".time", "on|off", "prints how long each input took", onOff((*Session).SetTiming)},
 		{".stale", "on|off", "reads from this node without asking the leader", onOff((*Session).SetStale)},
 		{".json", "on|off", "prints results as JSON", onOff((*Session).SetJSON)},

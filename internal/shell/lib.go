@@ -29,7 +29,7 @@ func (s *Session) openLibraries() {
 	s.openProxies(l)
 	for name, f := range map[string]lua.LGFunction{
 		nameMethod: s.checkMethod, nameAssign: s.checkAssign,
-		"print": s.luaPrint, "sleep": s.luaSleep, "every": s.luaEvery, "after": s.luaAfter, "await": s.luaAwait,
+		"print": s.luaPrint, "sleep": s.luaSleep, "every": s.luaEvery, "after": s.luaAfter, "watch": s.luaWatch, "await": s.luaAwait,
 		"help": s.luaHelp, "object": s.createObject, "exit": s.luaExit, "pairs": s.luaPairs(l), "now": luaNow,
 	} {
 		l.SetGlobal(name, l.NewFunction(f))
@@ -255,10 +255,11 @@ func (s *Session) background(where string, f func(*task) error) {
 func (s *Session) luaEvery(l *lua.LState) int { return s.newTimer(l, true) }
 func (s *Session) luaAfter(l *lua.LState) int { return s.newTimer(l, false) }
 
-// handle is what every, after and asynchronous calls return.
+// handle is what every, after, watch and asynchronous calls return.
 type handle struct {
-	timer   *timer // of every and after
-	name    string // of a call
+	timer   *timer        // of every and after
+	watch   *subscription // of watch
+	name    string        // of a call
 	done    bool
 	values  []lua.LValue
 	err     error
@@ -267,6 +268,10 @@ type handle struct {
 
 func (h *handle) String() string {
 	switch {
+	case h.watch != nil && h.watch.ended:
+		return "watch of " + h.watch.name + ", stopped"
+	case h.watch != nil:
+		return "watch of " + h.watch.name
 	case h.timer != nil && h.timer.ended:
 		return "timer, stopped"
 	case h.timer != nil:
@@ -297,7 +302,18 @@ func (s *Session) handleIndex(l *lua.LState) int {
 			checkHandle(l).timer.stop()
 			return 0
 		}))
-	case name == "await" && h.timer == nil:
+	case name == "stop" && h.watch != nil:
+		l.Push(l.NewFunction(func(l *lua.LState) int {
+			if w := checkHandle(l).watch; w != nil {
+				w.stop()
+			}
+			return 0
+		}))
+	case name == "index" && h.watch != nil:
+		l.Push(lua.LNumber(h.watch.index))
+	case name == "lagged" && h.watch != nil:
+		l.Push(lua.LNumber(h.watch.lagged))
+	case name == "await" && h.timer == nil && h.watch == nil:
 		l.Push(l.NewFunction(s.luaAwait))
 	default:
 		l.Push(lua.LNil)
@@ -308,8 +324,8 @@ func (s *Session) handleIndex(l *lua.LState) int {
 // luaAwait is await(call): its results, or its error.
 func (s *Session) luaAwait(l *lua.LState) int {
 	h := checkHandle(l)
-	if h.timer != nil {
-		l.ArgError(1, "an asynchronous call expected, not a timer")
+	if h.timer != nil || h.watch != nil {
+		l.ArgError(1, "an asynchronous call expected, not a timer or a watch")
 	}
 	if !h.done {
 		err := s.sched.current.wait(func(wake func()) { h.waiters = append(h.waiters, wake) })

@@ -55,12 +55,13 @@ type Session struct {
 	scripts  map[string]*localScript // by name
 	declared map[string]bool         // globals that were assigned once: reading them gives nil, not an error
 	timers   map[*timer]bool
+	watches  map[*subscription]bool
 	open     int // asynchronous calls without an answer and one-shot timers
 	idle     []idleWaiter
 }
 
 type idleWaiter struct {
-	timers bool // repeating timers are waited for too
+	timers bool // repeating timers and watches are waited for too
 	done   chan struct{}
 }
 
@@ -71,7 +72,7 @@ func New(conf Config) *Session {
 	s := &Session{
 		conf: conf, lua: l, sched: newScheduler(l), ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		proxies: map[string]*lua.LUserData{}, scripts: map[string]*localScript{},
-		declared: map[string]bool{}, timers: map[*timer]bool{},
+		declared: map[string]bool{}, timers: map[*timer]bool{}, watches: map[*subscription]bool{},
 	}
 	s.json.Store(conf.JSON)
 	if conf.Mode == wire.Stale { // which .stale off ends
@@ -233,7 +234,7 @@ func (s *Session) writeLine(line string) {
 }
 
 // Drain waits until no asynchronous call is open, no one-shot timer is due and,
-// if timers is set, no repeating timer runs. It returns what ended the session
+// if timers is set, no repeating timer or watch runs. It returns what ended the session
 // meanwhile.
 func (s *Session) Drain(ctx context.Context, timers bool) error {
 	w := idleWaiter{timers, make(chan struct{})}
@@ -254,7 +255,7 @@ func (s *Session) checkIdle() {
 	}
 	keep := s.idle[:0]
 	for _, w := range s.idle {
-		if w.timers && len(s.timers) > 0 {
+		if w.timers && len(s.timers)+len(s.watches) > 0 {
 			keep = append(keep, w)
 		} else {
 			close(w.done)
@@ -346,11 +347,15 @@ func (s *Session) SetJSON(on bool) { s.json.Store(on) }
 // SetTiming chooses whether the time that an input took is printed.
 func (s *Session) SetTiming(on bool) { s.timing.Store(on) }
 
-// StopTimers ends all timers and says how many there were.
+// StopTimers ends all timers and watches and says how many there were.
 func (s *Session) StopTimers(ctx context.Context) (n int, err error) {
 	err = s.do(ctx, func(*task) error {
 		for t := range s.timers {
 			t.stop()
+			n++
+		}
+		for w := range s.watches {
+			w.stop()
 			n++
 		}
 		return nil
