@@ -51,7 +51,11 @@ func checkTable(L *lua.LState, n int) *state.Table {
 }
 
 func checkNumber(L *lua.LState, n int) float64 {
-	f, ok := operand(L.Get(n))
+	v := L.Get(n)
+	if f, ok := v.(lua.LNumber); ok {
+		return float64(f)
+	}
+	f, ok := execOf(L).operand(v)
 	if !ok {
 		wrongType(L, n, "number")
 	}
@@ -145,10 +149,6 @@ func (x *exec) toString(v lua.LValue) string {
 func baseToNumber(L *lua.LState) int {
 	v := checkAny(L, 1)
 	x := execOf(L)
-	x.must(x.Steps(textSteps))
-	if s, ok := v.(lua.LString); ok {
-		x.must(x.Steps(len(s) / textBytes))
-	}
 	base := optInt(L, 2, 10)
 	if base < 2 || base > 36 {
 		badArgument(L, 2, "base out of range")
@@ -156,9 +156,11 @@ func baseToNumber(L *lua.LState) int {
 	var n float64
 	var ok bool
 	if base == 10 {
-		n, ok = operand(v)
+		n, ok = x.operand(v)
 	} else {
-		n, ok = lib.ParseBase(checkString(L, 1), int(base))
+		s := checkString(L, 1)
+		x.must(x.Steps(textSteps + len(s)/textBytes))
+		n, ok = lib.ParseBase(s, int(base))
 	}
 	if !ok {
 		L.Push(lua.LNil)
@@ -415,7 +417,7 @@ func basePrint(L *lua.LState) int {
 
 // forBound is a value of a numeric for.
 func forBound(L *lua.LState) int {
-	n, ok := operand(L.Get(2))
+	n, ok := execOf(L).operand(L.Get(2))
 	if !ok {
 		throwf(L, "'for' %s must be a number", L.Get(1).String())
 	}

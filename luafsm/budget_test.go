@@ -70,6 +70,16 @@ var spenders = []struct{ name, body string }{
 	{"index of nil", `while true do pcall(function() local x = nil; return x.y end) end`},
 	{"string index", `local s = "x" while true do local f = s.upper end`},
 	{"rawset", `while true do rawset(self, "x", 1) rawset(self, "x", 2) end`},
+	{"long numeral", `local s = ("0"):rep(15e6) .. "1" while true do local x = s + 0 end`},
+	{"long numeral negated", `local s = (" "):rep(15e6) .. "1" while true do local x = -s end`},
+	{"long numeral as argument", `local s = ("0"):rep(15e6) .. "1" while true do math.floor(s) end`},
+	{"long numeral as bound", `local s = ("0"):rep(15e6) .. "1" while true do for i = 1, s do end end`},
+	{"numerals as arguments", `local s, t = ("0"):rep(1000) .. "1", {} for i = 1, 7000 do t[i] = s end while true do math.max(unpack(t)) end`},
+	{"many digits", `local s = "1." .. ("7"):rep(700) while true do local x = s + 0 end`},
+	{"many digits, small", `local s = "2.4703282292062327208299439634110686182" .. ("7"):rep(760) .. "e-324" while true do local x = s + 0 end`},
+	{"smallest number", `local s = "2.4703282292062327208299439634110686182e-324" while true do local x = s * 1 end`},
+	{"tonumber of the smallest", `while true do tonumber("2.4703282292062327208299439634110686182e-324") end`},
+	{"json of the smallest", `while true do json.decode("2.4703282292062327208299439634110686182e-320") end`},
 	{"stack overflow", `local function f() return 1 + f() end return f()`},
 }
 

@@ -233,8 +233,8 @@ func arithmetic(op string) *lua.LFunction {
 	return goFunction(func(L *lua.LState) int {
 		x := execOf(L)
 		a, b := L.Get(1), L.Get(2)
-		m, okA := operand(a)
-		n, okB := operand(b)
+		m, okA := x.operand(a)
+		n, okB := x.operand(b)
 		if okA && okB {
 			L.Push(calculate(op, m, n))
 			return 1
@@ -253,13 +253,16 @@ func arithmetic(op string) *lua.LFunction {
 	})
 }
 
-// operand is the number that v is or, as a string, spells.
-func operand(v lua.LValue) (float64, bool) {
+// operand is the number that v is or, as a string, spells; reading a string is
+// charged, however the number is used.
+func (x *exec) operand(v lua.LValue) (float64, bool) {
 	switch v := v.(type) {
 	case lua.LNumber:
 		return float64(v), true
 	case lua.LString:
-		return lib.ParseNumber(string(v))
+		f, ok, err := lib.ReadNumber(x, string(v))
+		x.must(err)
+		return f, ok
 	}
 	return 0, false
 }
@@ -283,7 +286,7 @@ func calculate(op string, a, b float64) lua.LValue {
 func negate(L *lua.LState) int {
 	x := execOf(L)
 	a := L.Get(1)
-	if n, ok := operand(a); ok {
+	if n, ok := x.operand(a); ok {
 		L.Push(lua.LNumber(-n))
 		return 1
 	}

@@ -9,8 +9,8 @@ import (
 func power(L *lua.LState) int {
 	x := execOf(L)
 	a, b := L.Get(1), L.Get(2)
-	m, okA := operand(a)
-	n, okB := operand(b)
+	m, okA := x.operand(a)
+	n, okB := x.operand(b)
 	if okA && okB {
 		x.must(x.Steps(4))
 		L.Push(lua.LNumber(lib.Pow(m, n)))

@@ -239,6 +239,9 @@ func (p *jsonParser) number() error {
 		}
 	}
 	p.i = end
+	if err := p.meter.Steps((end-at)/plainBytesPerStep + DecimalSteps(p.s[at:end])); err != nil {
+		return err
+	}
 	f, err := strconv.ParseFloat(p.s[at:end], 64)
 	if err != nil {
 		return p.fail(at, "number out of range")

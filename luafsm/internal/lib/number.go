@@ -75,6 +75,84 @@ func ParseNumber(s string) (float64, bool) {
 	return f, accepted(err)
 }
 
+// numberSteps is charged for a number that is read from a text, beside what its
+// length costs.
+const numberSteps = 4
+
+// ReadNumber is ParseNumber, charged for before it is done.
+func ReadNumber(m Meter, s string) (f float64, ok bool, err error) {
+	if err := m.Steps(numberSteps + len(s)/plainBytesPerStep); err != nil {
+		return 0, false, err
+	}
+	if n := DecimalSteps(s); n > 0 {
+		if err := m.Steps(n); err != nil {
+			return 0, false, err
+		}
+	}
+	f, ok = ParseNumber(s)
+	return f, ok, nil
+}
+
+// What strconv does with a decimal that its short ways can't round: it keeps up
+// to decimalDigitsMax digits and divides or multiplies all of them by a power of
+// two of about eight digits, until none is left of the point, or none right of
+// it.
+const (
+	decimalDigitsMax = 800
+	decimalPointMax  = 330 // beyond it the result is known at once
+	decimalShift     = 8
+	decimalsPerStep  = 32
+)
+
+// DecimalSteps is what reading the decimal in s may cost, in steps, beyond what
+// its length says. Whether strconv finds a short way depends on the value; the
+// charge doesn't. A number of up to 17 digits near one costs a step at most.
+func DecimalSteps(s string) int {
+	digits, point, exponent := 0, 0, 0
+	fraction := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '.':
+			fraction = true
+		case c|0x20 == 'e':
+			exponent = decimalExponent(s[i+1:])
+			i = len(s)
+		case digits == 0 && (c < '1' || c > '9'): // not begun
+			if fraction {
+				point--
+			}
+		default:
+			digits++
+			if !fraction {
+				point++
+			}
+		}
+	}
+	point = max(point+exponent, -point-exponent)
+	if digits == 0 || point > decimalPointMax {
+		return 0
+	}
+	return (point/decimalShift + 1) * (min(digits, decimalDigitsMax) + point) / decimalsPerStep
+}
+
+// decimalExponent reads the exponent of a decimal; what isn't one is 0.
+func decimalExponent(s string) int {
+	const big = 1 << 30
+	negative := false
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		negative = s[0] == '-'
+		s = s[1:]
+	}
+	n := 0
+	for i := 0; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
+		n = min(n*10+int(s[i]-'0'), big)
+	}
+	if negative {
+		return -n
+	}
+	return n
+}
+
 // accepted lets numbers out of range pass: strconv has returned an infinity or
 // zero then, as strtod does.
 func accepted(err error) bool {
