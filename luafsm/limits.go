@@ -41,7 +41,7 @@ type setting struct {
 //	deploy_instructions  10000000     10000   1000000000     a whole deploy: chunks (1000000 each at most), init (like a call each), migrate
 //	events               100000       0       1000000        events kept for subscribers that resume (64 MiB at most)
 //	instructions         1000000      1000    1000000000     one call, of a client or of a timer
-//	message_bytes        67108864     4096    268435456      arguments and results of one call, together
+//	message_bytes        67108864     4096    67108864       arguments and results of one call, together; a frame takes no more
 //	nesting              100          4       100            tables within tables in arguments, results and JSON
 //	script_bytes         262144       4096    1048576        one script
 //	session_ttl          3600         1       2592000        seconds without a call after which a session ends
@@ -52,7 +52,7 @@ var settings = []setting{
 	{"deploy_instructions", 10_000_000, 10_000, 1_000_000_000, func(l *limits) *int { return &l.deploySteps }},
 	{"events", 100_000, 0, 1_000_000, func(l *limits) *int { return &l.events }},
 	{"instructions", 1_000_000, 1_000, 1_000_000_000, func(l *limits) *int { return &l.instructions }},
-	{"message_bytes", 64 << 20, 1 << 12, 256 << 20, func(l *limits) *int { return &l.messageBytes }},
+	{"message_bytes", 64 << 20, 1 << 12, 64 << 20, func(l *limits) *int { return &l.messageBytes }},
 	{"nesting", 100, 4, 100, func(l *limits) *int { return &l.nesting }},
 	{"script_bytes", 256 << 10, 1 << 12, 1 << 20, func(l *limits) *int { return &l.scriptBytes }},
 	{"session_ttl", 3600, 1, 30 * 24 * 3600, func(l *limits) *int { return &l.sessionTTL }},

@@ -149,9 +149,32 @@ func (m *Machine) Charged() Charges { return m.charged }
 
 // Results of a batch: for the command at position i the encoded command.Result
 // is Buf[Ends[i-1]:Ends[i]].
+//
+// The results of an entry may be thousands of times as large as the entry. Who
+// applies what others have written sets Each, which gets them one by one, and
+// Buf holds one at a time.
 type Results struct {
 	Buf  []byte
 	Ends []int
+	// Each, if it is set, takes the result at position i as soon as the command
+	// has ended; it is valid during the call only. Buf and Ends stay empty.
+	Each func(i int, result []byte)
+}
+
+// resultKeepBytes is how large a buffer for results that are handed out one by
+// one may be to be kept for the next.
+const resultKeepBytes = 1 << 20
+
+// end takes b, which is Buf and the result at position i.
+func (r *Results) end(i int, b []byte) {
+	if r.Each == nil {
+		r.Buf, r.Ends = b, append(r.Ends, len(b))
+		return
+	}
+	r.Each(i, b)
+	if r.Buf = b[:0]; cap(b) > resultKeepBytes {
+		r.Buf = nil
+	}
 }
 
 // Reset empties r and keeps its memory.
@@ -170,7 +193,7 @@ func (r *Results) At(i int) []byte {
 }
 
 // Apply applies the next entry and appends one result for each of its indexes
-// if it is a batch. It can't fail: a batch or command that can't be read gives
+// if it is a batch, or hands them to r.Each. It can't fail: a batch or command that can't be read gives
 // bad_argument. After it the caller looks at Err: an upgrade that this program
 // can't follow ends the machine.
 func (m *Machine) Apply(e raft.Entry, r *Results) {
@@ -202,8 +225,7 @@ func (m *Machine) applyBatch(e raft.Entry, r *Results) {
 	}
 	if err != nil {
 		for ; done < int(e.Span); done++ {
-			r.Buf = command.AppendError(r.Buf, first+uint64(done), command.CodeBadArgument, "unreadable batch: "+err.Error(), "", nil)
-			r.Ends = append(r.Ends, len(r.Buf))
+			r.end(done, command.AppendError(r.Buf, first+uint64(done), command.CodeBadArgument, "unreadable batch: "+err.Error(), "", nil))
 		}
 		return
 	}
@@ -219,16 +241,16 @@ func (m *Machine) applyBatch(e raft.Entry, r *Results) {
 					cmd = nil
 				}
 				m.current.seed = h.Seed
-				r.Buf = m.command(r.Buf, first+uint64(done), cmd)
-				m.remember(r.Buf[start:])
-				r.Ends = append(r.Ends, len(r.Buf))
+				b := m.command(r.Buf, first+uint64(done), cmd)
+				m.remember(b[start:])
+				r.end(done, b)
 				done++
 			}
 		})
 		if failed != nil {
-			r.Buf = m.failed(r.Buf[:start], prog.x, failed)
-			m.remember(r.Buf[start:])
-			r.Ends = append(r.Ends, len(r.Buf))
+			b := m.failed(r.Buf[:start], prog.x, failed)
+			m.remember(b[start:])
+			r.end(done, b)
 			done++
 		}
 		prog.x.fold()

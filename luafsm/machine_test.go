@@ -237,3 +237,33 @@ func BenchmarkApplyInc(b *testing.B) {
 		r.m.Apply(raft.Entry{Index: r.m.Index() + n, Span: n, Kind: raft.EntryBatch, Data: data}, &res)
 	}
 }
+
+// Results that are handed out one by one are those that are collected otherwise.
+func TestResultsOneByOne(t *testing.T) {
+	a, b := newRig(t), newRig(t)
+	body := `return ("x"):rep(n)`
+	for _, r := range []*rig{a, b} {
+		r.mustDeploy("t.lua", "local T = object 't'\nfunction T.replicated:run(n) "+body+" end\nfunction T.replicated:deep() local function f() return 1 + f() end return f() end")
+	}
+	var cmds [][]byte
+	for _, n := range []int{0, 10, 3 << 20, 5, 1000} {
+		cmds = append(cmds, command.AppendCall(nil, 0, 0, "t", "run", args(n)), command.AppendCall(nil, 0, 0, "t", "deep", nil), []byte{1})
+	}
+	e := raft.Entry{Index: a.m.Index() + raft.Index(len(cmds)), Span: uint32(len(cmds)), Kind: raft.EntryBatch, Data: batch(1, 1, cmds...)}
+	unreadable := raft.Entry{Index: e.Index + 2, Span: 2, Kind: raft.EntryBatch, Data: []byte{1}}
+	for _, e := range []raft.Entry{e, unreadable} {
+		var all Results
+		a.m.Apply(e, &all)
+		next := 0
+		each := Results{Each: func(i int, result []byte) {
+			if i != next || !bytes.Equal(result, all.At(i)) {
+				t.Errorf("result %d came as number %d, or is another one", i, next)
+			}
+			next++
+		}}
+		b.m.Apply(e, &each)
+		if next != all.Len() || each.Len() != 0 || len(each.Buf) != 0 || cap(each.Buf) > resultKeepBytes {
+			t.Errorf("%d of %d results; %d, %d bytes are kept", next, all.Len(), len(each.Buf), cap(each.Buf))
+		}
+	}
+}

@@ -18,6 +18,13 @@ const (
 	// connBytesMax bounds answers that a client does not fetch; beyond it the
 	// connection is closed.
 	connBytesMax = 256 << 20
+	// unfetchedBytesMax bounds them for all clients together. Beyond it a large
+	// answer is replaced by one that says so; small ones pass, so that a client
+	// that fetches nothing is not in the way of the others.
+	unfetchedBytesMax = 512 << 20
+	// largeBytes is the size from which on an answer is large, and leaves at once
+	// instead of at the end of the batch.
+	largeBytes = 64 << 10
 	// keepBytesMax is how large an emptied output buffer may be to be kept.
 	keepBytesMax = 1 << 20
 )
@@ -25,15 +32,19 @@ const (
 // outbox collects bytes for one connection; a goroutine of its own writes all
 // that waits in one call.
 type outbox struct {
-	mu     sync.Mutex
-	buf    []byte
-	closed bool
-	wake   chan struct{} // capacity 1
+	mu      sync.Mutex
+	buf     []byte
+	writing int // bytes that the writer has taken and not written yet
+	closed  bool
+	wake    chan struct{} // capacity 1
 	// pull, if set, appends what waits elsewhere; it is called with the lock held.
 	pull func([]byte) []byte
 }
 
 func newOutbox() outbox { return outbox{wake: make(chan struct{}, 1)} }
+
+// waiting is how many bytes are not written yet. The caller holds mu.
+func (o *outbox) waiting() int { return len(o.buf) + o.writing }
 
 // signal wakes the writer.
 func (o *outbox) signal() {
@@ -43,15 +54,28 @@ func (o *outbox) signal() {
 	}
 }
 
-// close makes later appends vanish.
-func (o *outbox) close() {
+// take empties the box: its bytes are the writer's until written is called.
+func (o *outbox) take(spare []byte) []byte {
 	o.mu.Lock()
-	o.closed, o.buf = true, nil
+	defer o.mu.Unlock()
+	out := o.buf
+	if o.pull != nil {
+		out = o.pull(out)
+	}
+	o.buf, o.writing = spare[:0], len(out)
+	return out
+}
+
+// written ends what take began.
+func (o *outbox) written() {
+	o.mu.Lock()
+	o.writing = 0
 	o.mu.Unlock()
 }
 
 // write sends what was collected until done is closed or the connection breaks.
-func (o *outbox) write(conn net.Conn, done <-chan struct{}) error {
+// sent, which may be nil, is told how many bytes have left.
+func (o *outbox) write(conn net.Conn, done <-chan struct{}, sent func(n int)) error {
 	var spare []byte
 	for {
 		select {
@@ -59,19 +83,17 @@ func (o *outbox) write(conn net.Conn, done <-chan struct{}) error {
 		case <-done:
 			return nil
 		}
-		o.mu.Lock()
-		out := o.buf
-		o.buf = spare[:0]
-		if o.pull != nil {
-			out = o.pull(out)
-		}
-		o.mu.Unlock()
+		out := o.take(spare)
 		if len(out) > 0 {
 			if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 				return err
 			}
 			if _, err := conn.Write(out); err != nil {
 				return err
+			}
+			o.written()
+			if sent != nil {
+				sent(len(out))
 			}
 		}
 		if spare = out; cap(spare) > keepBytesMax {
@@ -92,26 +114,59 @@ type clientConn struct {
 	ready   []*watch // those with frames to send
 }
 
-// Reply adds an answer; Node.flushReplies lets it leave.
+// Reply adds an answer; Node.flushReplies lets it leave. Answers that are not
+// fetched are bounded, here and over all clients.
 func (c *clientConn) Reply(id uint64, result []byte) {
+	large := len(result) > largeBytes
+	if large && c.node.unfetched.Load()+int64(len(result)) > unfetchedBytesMax {
+		result, large = tooMuchWaits, false
+	}
 	c.out.mu.Lock()
 	if c.out.closed {
 		c.out.mu.Unlock()
 		return
 	}
+	if n := c.out.waiting(); n > 0 && n+len(result) > connBytesMax {
+		c.leave()
+		c.out.mu.Unlock()
+		c.conn.Close() // its reader ends and cleans up
+		return
+	}
+	before := len(c.out.buf)
 	var mark int
 	c.out.buf, mark = wire.BeginFrame(c.out.buf)
 	c.out.buf = wire.EndFrame(wire.AppendReply(c.out.buf, id, result), mark)
-	over := len(c.out.buf) > connBytesMax
+	c.node.unfetched.Add(int64(len(c.out.buf) - before))
 	first := !c.dirty
 	c.dirty = true
 	c.out.mu.Unlock()
-	if over {
-		c.conn.Close() // its reader ends and cleans up
-	}
 	if first {
 		c.node.markDirty(c)
 	}
+	if large {
+		c.out.signal()
+	}
+}
+
+// tooMuchWaits takes the place of an answer that there is no room for.
+var tooMuchWaits = command.AppendError(nil, 0, command.CodeTimeout,
+	"the answer was dropped: clients have not fetched too many others; outcome unknown", "", nil)
+
+// leave makes later answers vanish. The caller holds out.mu.
+func (c *clientConn) leave() {
+	c.node.unfetched.Add(-int64(len(c.out.buf)))
+	c.out.closed, c.out.buf = true, nil
+}
+
+// write sends answers until done is closed or the connection breaks.
+func (c *clientConn) write(done <-chan struct{}) {
+	c.out.write(c.conn, done, func(n int) { c.node.unfetched.Add(-int64(n)) }) //nolint:errcheck // the reader sees the broken connection too
+	c.conn.Close()
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.leave()
+	c.node.unfetched.Add(-int64(c.out.writing)) // what the broken connection did not take
+	c.out.writing = 0
 }
 
 // Gone tells whether the client has left.
@@ -178,14 +233,16 @@ func (n *Node) serveClient(conn net.Conn) error {
 		Version: wire.Version, Cluster: n.Cluster(), NodeName: n.cfg.Name, NodeID: n.id, Build: n.cfg.Build,
 	}), mark)
 	c.out.signal()
+	n.unfetched.Add(int64(len(c.out.buf)))
 	done := make(chan struct{})
-	n.group.Go(func() {
-		c.out.write(conn, done) //nolint:errcheck // the reader sees the broken connection too
-		conn.Close()
-	})
+	n.group.Go(func() { c.write(done) })
 	defer close(done)
 	defer n.watches.dropAll(c)
-	defer c.out.close()
+	defer func() {
+		c.out.mu.Lock()
+		c.leave()
+		c.out.mu.Unlock()
+	}()
 	r.SetMax(wire.FrameBytesMax)
 	return c.readRequests(r)
 }

@@ -54,6 +54,7 @@ type Node struct {
 
 	strangers atomic.Int64 // connections that have not said who they are
 	clients   atomic.Int64
+	unfetched atomic.Int64 // bytes of answers that clients have not fetched
 
 	ctx        context.Context // of all goroutines
 	cancel     context.CancelFunc

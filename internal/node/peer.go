@@ -147,7 +147,7 @@ func (p *peer) connect(ctx context.Context) error {
 		conn.Read(b[:]) //nolint:errcheck
 		close(gone)
 	})
-	err = p.out.write(conn, gone)
+	err = p.out.write(conn, gone, nil)
 	// What was on its way may not have arrived.
 	n.inbox.add(func(in *inputs) { in.lost = append(in.lost, p.id) })
 	return err

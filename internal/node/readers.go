@@ -176,5 +176,8 @@ func (r *readers) answer(querier *luafsm.Querier, d *read, buf []byte) []byte {
 	}
 	buf = querier.Query(d.version, d.query.Payload, buf[:0])
 	t.To.Reply(t.ID, buf)
+	if cap(buf) > keepBytesMax {
+		return nil
+	}
 	return buf
 }

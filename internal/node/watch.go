@@ -200,6 +200,7 @@ func (w *watch) append(frame func(b []byte) []byte) {
 
 // pull appends what the watches of the connection have to send; out.mu is held.
 func (c *clientConn) pull(b []byte) []byte {
+	before := len(b)
 	for len(c.ready) > 0 && len(b) < watchPullBytes {
 		w := c.ready[0]
 		c.ready[0] = nil
@@ -216,6 +217,7 @@ func (c *clientConn) pull(b []byte) []byte {
 	if len(c.ready) > 0 {
 		c.out.signal()
 	}
+	c.node.unfetched.Add(int64(len(b) - before))
 	return b
 }
 
@@ -226,6 +228,7 @@ func (c *clientConn) alive() {
 	if len(c.out.buf) == 0 && len(c.ready) == 0 && !c.out.closed {
 		b, mark := wire.BeginFrame(c.out.buf)
 		c.out.buf = wire.EndFrame(wire.AppendAlive(b), mark)
+		c.node.unfetched.Add(int64(len(c.out.buf)))
 		c.out.signal()
 	}
 }

@@ -40,12 +40,14 @@ type Applier struct {
 	machine *luafsm.Machine
 	hands   Hands
 	results luafsm.Results
+	tickets []Ticket // of the entry that is being applied
 	digests digests
 }
 
 // NewApplier returns an applier of a machine.
 func NewApplier(m *luafsm.Machine, h Hands) *Applier {
 	a := &Applier{machine: m, hands: h}
+	a.results.Each = a.answer
 	a.digests.add(m.Index(), m.Digest())
 	return a
 }
@@ -127,8 +129,9 @@ func (a *Applier) apply(w *Work, done *Done) {
 		}
 		return
 	}
-	a.results.Reset()
+	a.tickets = w.Tickets
 	a.machine.Apply(w.Entry, &a.results)
+	a.tickets = nil
 	if a.machine.Err() != nil {
 		return // not applied: the driver stops
 	}
@@ -136,23 +139,23 @@ func (a *Applier) apply(w *Work, done *Done) {
 	if changes := a.machine.Changes(); changes != nil {
 		a.hands.Changed(changes)
 	}
-	if w.Tickets == nil {
-		return
-	}
-	if w.Entry.Kind != raft.EntryBatch {
+	if w.Tickets != nil && w.Entry.Kind != raft.EntryBatch {
 		ok := command.AppendOK(nil, uint64(w.Entry.Index), nil)
 		for _, t := range w.Tickets {
 			if t.To != nil {
 				t.To.Reply(t.ID, ok)
 			}
 		}
+	}
+}
+
+// answer hands a result on as soon as it is there: all those of an entry
+// together may be more than the memory holds.
+func (a *Applier) answer(i int, result []byte) {
+	if a.tickets == nil || a.machine.Err() != nil { // the driver stops: nothing more was applied
 		return
 	}
-	start := 0
-	for i, end := range a.results.Ends {
-		if t := w.Tickets[i]; t.To != nil {
-			t.To.Reply(t.ID, a.results.Buf[start:end])
-		}
-		start = end
+	if t := a.tickets[i]; t.To != nil {
+		t.To.Reply(t.ID, result)
 	}
 }

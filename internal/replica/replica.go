@@ -15,7 +15,7 @@ const (
 	// BatchBytesMax closes a batch: an entry stays small enough to be sent and
 	// written in one piece.
 	BatchBytesMax = 1 << 20
-	// BatchCallsMax keeps the applier's answer to one entry short.
+	// BatchCallsMax bounds how long the applier is at one entry.
 	BatchCallsMax = 4096
 	// OpenBytesMax bounds calls that were accepted and are not in the log yet.
 	OpenBytesMax = 64 << 20
