@@ -26,7 +26,8 @@ func Check(scripts []command.Script) []Finding {
 	if err := checkScripts(scripts, 0); err != nil {
 		return []Finding{{File: scripts0(scripts), Line: 1, Col: 1, Text: err.Error()}}
 	}
-	return check(scripts, nil, defaultLimits().scriptBytes)
+	_, out, _ := check(scripts, nil, defaultLimits().scriptBytes, func(int) error { return nil })
+	return out
 }
 
 func scripts0(s []command.Script) string {
@@ -36,13 +37,23 @@ func scripts0(s []command.Script) string {
 	return s[0].Name
 }
 
-// check is Check with the objects that are there already.
-func check(scripts []command.Script, known map[string]*object, bytesMax int) []Finding {
-	var out []Finding
+// check is Check with the objects that are there already. It returns the code of
+// the scripts, too, if it finds nothing. What the work costs is charged before;
+// the error is that of charge.
+func check(scripts []command.Script, known map[string]*object, bytesMax int, charge func(steps int) error) (list []*compiled, out []Finding, err error) {
 	var all []*checker
 	objects := map[string]*checked{}
 	for _, s := range scripts {
+		if err := charge(len(s.Source) / scanBytesPerStep); err != nil {
+			return nil, nil, err
+		}
 		src, f := readSource(s.Name, s.Source, bytesMax)
+		if f == nil {
+			if err := charge(src.steps()); err != nil {
+				return nil, nil, err
+			}
+			f = src.parse()
+		}
 		if f != nil {
 			out = append(out, *f)
 			continue
@@ -55,19 +66,15 @@ func check(scripts []command.Script, known map[string]*object, bytesMax int) []F
 		c.run()
 		out = append(out, c.findings...)
 	}
-	for _, s := range scripts { // what only the compiler finds
-		src, f := readSource(s.Name, s.Source, bytesMax)
-		if f != nil || slices.ContainsFunc(out, func(f Finding) bool { return f.File == s.Name }) {
+	for _, c := range all { // what only the compiler finds
+		if slices.ContainsFunc(out, func(f Finding) bool { return f.File == c.src.name }) {
 			continue
 		}
-		if f = rewrite(src); f == nil {
-			if _, err := compile(src); err != nil {
-				f = compileFinding(s.Name, err)
-			}
-		}
+		one, f := compileSource(c.src)
 		if f != nil {
 			out = append(out, *f)
 		}
+		list = append(list, one)
 	}
 	sort.SliceStable(out, func(i, j int) bool {
 		a, b := out[i], out[j]
@@ -80,7 +87,7 @@ func check(scripts []command.Script, known map[string]*object, bytesMax int) []F
 		return a.Col < b.Col
 	})
 	out = slices.Compact(out)
-	return out[:min(len(out), findingsMax)]
+	return list, out[:min(len(out), findingsMax)], nil
 }
 
 // checked is an object that the scripts define.

@@ -91,18 +91,25 @@ func (m *Machine) deploy(b []byte, d *codec.Decoder) []byte {
 	if err := checkScripts(scripts, len(m.code.scripts)); err != nil {
 		return m.refuse(b, command.CodeBadArgument, "%v", err)
 	}
-	if f := check(scripts, m.roots.byName, m.limits.scriptBytes); len(f) > 0 {
-		lines := make([]string, len(f))
-		for i := range f {
-			lines[i] = f[i].String()
-		}
-		return m.refuse(b, command.CodeBadArgument, "%s", strings.Join(lines, "\n"))
-	}
-	next := &code{scripts: mergeScripts(m.code.scripts, scripts)}
 	p := newProgram(m.store, m.limits, m.opts.Print)
 	m.begins(p.x, m.limits.deploySteps)
 	defer p.x.fold()
-	if err := p.load(next.scripts); err != nil {
+	list, faults, err := check(scripts, m.roots.byName, m.limits.scriptBytes, p.x.Steps)
+	if err != nil {
+		return m.refuseFailure(b, err)
+	}
+	if len(faults) > 0 {
+		lines := make([]string, len(faults))
+		for i := range faults {
+			lines[i] = faults[i].String()
+		}
+		return m.refuse(b, command.CodeBadArgument, "%s", strings.Join(lines, "\n"))
+	}
+	next, err := m.code.with(scripts, list)
+	if err == nil {
+		err = p.load(next)
+	}
+	if err != nil {
 		return m.refuseFailure(b, err)
 	}
 	u := upgrade{m: m, p: p, roots: m.roots}
@@ -166,19 +173,6 @@ func badScriptName(name string) string {
 		}
 	}
 	return ""
-}
-
-func mergeScripts(old, changed []command.Script) []command.Script {
-	out := slices.Clone(old)
-	for _, s := range changed {
-		i := slices.IndexFunc(out, func(o command.Script) bool { return o.Name == s.Name })
-		if i >= 0 {
-			out[i] = s
-		} else {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // upgrade brings the objects to what a new program says.
@@ -406,7 +400,7 @@ func (m *Machine) drop(b []byte, d *codec.Decoder) []byte {
 				return m.refuse(b, command.CodeBadArgument, "%s has the methods of %s; drop it first", other, name)
 			}
 		}
-		next = &code{scripts: slices.DeleteFunc(slices.Clone(m.code.scripts), func(s command.Script) bool { return s.Name == def.script })}
+		next = m.code.without(def.script)
 	}
 	m.begins(m.prog.x, m.limits.deploySteps)
 	err = firstError(m.store.Root().SetString(name, lua.LNil), m.store.Section(sectionMeta).SetString(name, lua.LNil), m.writeScripts(next.scripts))

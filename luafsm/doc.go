@@ -18,14 +18,13 @@
 // # Panics
 //
 // What scripts and entries can cause is an error of that call. A Go panic inside
-// gopher-lua is one too, and the Lua state is rebuilt after it. What remains
-// panics with its reason: the machine's own data can't be committed, or scripts
-// that were loaded before can't be loaded again.
+// gopher-lua is one too, and the Lua state is replaced after it. What remains
+// panics with its reason: the machine's own data can't be committed.
 //
 // # Where to start reading
 //
 // machine.go has Apply; exec.go the budget and what a running call knows;
-// source.go, rewrite.go, program.go and define.go how a script becomes code;
+// source.go, rewrite.go, code.go, program.go and define.go how a script becomes code;
 // meta.go what operators do with our tables; raise.go errors on their way up;
 // deploy.go and timers.go the other commands; sessions.go why a command that is in
 // the log twice happens once; events.go what subscribers read;

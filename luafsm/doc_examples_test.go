@@ -497,7 +497,7 @@ func TestDocExamples(t *testing.T) {
 		{"bytes of the arguments of a timer", timerBytesMax}, {"bytes of the values of an event", eventBytesMax}, {"bytes of all events that are kept", eventsBytesMax},
 		{"instructions of loading one script", chunkSteps}, {"calls within one another", callDepthMax}, {"values on the stack of a call", registersMax}, {"arguments or results of a call", argsMax},
 		{"events of one call", eventsCallMax}, {"replicated timers that wait", timersMax},
-		{"seconds of `after`", timerSecondsMax}, {"bytes of an object's, method's or script's name", nameBytesMax}, {"scripts that are deployed", scriptsMax},
+		{"seconds of `after`", timerSecondsMax}, {"bytes of an object's, method's or script's name", nameBytesMax}, {"scripts that are deployed", scriptsMax}, {"bytes of all scripts that are deployed", scriptsBytesMax},
 		{"bytes of one `print`", printBytesMax}, {"bytes of an error's message", messageTextMax},
 		{"blocks and brackets within one another", nestingMax}, {"operators in one expression", operatorsMax}, {"`elseif` in one `if`", elseifsMax},
 		{"functions within one another", functionsMax}, {"labels and gotos of a script", labelsMax}, {"different constants and names in one function", constantsMax},

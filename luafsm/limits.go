@@ -86,6 +86,7 @@ const (
 	nameBytesMax    = 64        // name of an object, method or script
 	versionMax      = 1 << 31   // of an object
 	scriptsMax      = 1000      // scripts that are deployed
+	scriptsBytesMax = 4 << 20   // their sources, all together: a restore compiles all of them
 	printBytesMax   = 4096      // of one print
 	messageTextMax  = 4096      // bytes of an error's message
 	timerSecondsMax = 1e9       // of after

@@ -57,11 +57,6 @@ type Machine struct {
 	scratch []byte
 }
 
-// code is the scripts in force. Its address is their identity for Queriers.
-type code struct {
-	scripts []command.Script
-}
-
 // object is one that has state.
 type object struct {
 	name    string
@@ -258,17 +253,12 @@ func (m *Machine) applyBatch(e raft.Entry, r *Results) {
 	}
 }
 
-// repair rebuilds a Lua state that an overflow or a fault has left unlike that
+// repair replaces a Lua state that an overflow or a fault has left unlike that
 // of other replicas.
 func (m *Machine) repair() {
-	if !m.prog.broken {
-		return
+	if m.prog.broken {
+		m.prog.renew()
 	}
-	p, err := reload(m.store, m.limits, m.opts.Print, m.code)
-	if err != nil {
-		panic(fmt.Sprintf("luafsm: scripts that were loaded before can't be loaded again: %v", err))
-	}
-	m.install(p)
 }
 
 // reload loads scripts that a deploy has accepted. What was within the limits of
@@ -278,7 +268,7 @@ func reload(store *state.Store, lim *limits, print func(object, text string), c 
 	most.callBytes = settingMax("call_bytes")
 	p := newProgram(store, &most, print)
 	p.x.start(modeLoad, chunkSteps*len(c.scripts))
-	if err := p.load(c.scripts); err != nil {
+	if err := p.load(c); err != nil {
 		return nil, err
 	}
 	p.x.limits = lim

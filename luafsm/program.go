@@ -45,11 +45,10 @@ type definition struct {
 
 // program is scripts, loaded into a Lua state of its own.
 type program struct {
-	x       *exec
-	defs    map[string]*definition
-	names   map[string]bool // of all methods: a quick answer for fields that are none
-	scripts []command.Script
-	broken  bool // the Lua state can't be trusted to be as on other replicas: rebuild it
+	x      *exec
+	defs   map[string]*definition
+	names  map[string]bool // of all methods: a quick answer for fields that are none
+	broken bool            // the Lua state can't be trusted to be as on other replicas: rebuild it
 
 	loading *source // the script whose chunk runs
 }
@@ -73,15 +72,32 @@ func init() {
 
 // newProgram makes an empty program whose tables come from store.
 func newProgram(store *state.Store, lim *limits, print func(object, text string)) *program {
+	p := &program{defs: map[string]*definition{}, names: map[string]bool{}}
+	p.x = &exec{prog: p, store: store, roots: &roots{}, limits: lim, print: print}
+	p.x.entries = func(n int) error { return p.x.Steps(n + 1) }
+	p.newState()
+	p.sandbox()
+	return p
+}
+
+func (p *program) newState() {
 	L := lua.NewState(lua.Options{CallStackSize: callDepthMax, RegistrySize: registersMax, SkipOpenLibs: true})
 	L.G.MainThread, L.G.CurrentThread = L, L
 	L.Panic = onPanic
-	p := &program{defs: map[string]*definition{}, names: map[string]bool{}}
-	p.x = &exec{L: L, prog: p, store: store, roots: &roots{}, limits: lim, print: print}
-	p.x.entries = func(n int) error { return p.x.Steps(n + 1) }
 	L.SetContext(p.x)
-	p.sandbox()
-	return p
+	p.x.L = L
+}
+
+// renew gives p the Lua state of a new program. What calls may have left is in
+// the stacks, which are new; what the chunks have made stays, as no call can
+// change it: functions are of no state, and tables are frozen.
+func (p *program) renew() {
+	old := p.x.L
+	p.newState()
+	L := p.x.L
+	L.G, L.Env = old.G, old.Env
+	L.G.MainThread, L.G.CurrentThread = L, L
+	p.broken = false
 }
 
 // loadLimits are those of chunks: constants, as a chunk runs again on every
@@ -93,35 +109,23 @@ var loadLimits = func() limits {
 }()
 
 // load runs the chunks of scripts, in order. The error is a *failure.
-func (p *program) load(scripts []command.Script) (err error) {
+func (p *program) load(c *code) (err error) {
 	lim := p.x.limits
 	p.x.mode, p.x.limits = modeLoad, &loadLimits
 	defer func() { p.x.limits = lim }()
-	for _, s := range scripts {
+	for _, s := range c.compiled {
 		if err = p.x.portion(chunkSteps, func() error { return p.loadScript(s) }); err != nil {
 			return err
 		}
 	}
 	p.x.mode = 0
-	p.scripts = scripts
 	return p.finish()
 }
 
-func (p *program) loadScript(s command.Script) error {
-	src, f := readSource(s.Name, s.Source, p.x.limits.scriptBytes)
-	if f == nil {
-		f = rewrite(src)
-	}
-	if f != nil {
-		return &failure{command.CodeBadArgument, f.String()}
-	}
-	proto, err := compile(src)
-	if err != nil {
-		return &failure{command.CodeBadArgument, err.Error()}
-	}
-	p.loading = src
+func (p *program) loadScript(s *compiled) error {
+	p.loading = s.src
 	defer func() { p.loading = nil }()
-	fn := p.x.L.NewFunctionFromProto(proto)
+	fn := p.x.L.NewFunctionFromProto(s.proto)
 	r := p.x.protect(func() {
 		p.x.L.Push(fn)
 		p.x.L.Call(0, 0)

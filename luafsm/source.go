@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/syncsh/syncsh/luafsm/internal/lib"
 	"github.com/yuin/gopher-lua/ast"
 	"github.com/yuin/gopher-lua/parse"
 )
@@ -12,7 +13,7 @@ import (
 // they recurse by the nesting, and take time that grows with the square of the
 // operators in an expression and of the constants in a function.
 const (
-	tokensMax      = 50_000 // of a script: some 5000 lines, which take 50 ms
+	tokensMax      = 50_000 // of a script: some 5000 lines, which take 100 ms
 	nestingMax     = 100    // blocks and brackets within one another
 	operatorsMax   = 150    // operators, calls and accesses in one expression
 	elseifsMax     = 150    // of one if
@@ -43,9 +44,11 @@ type source struct {
 	tokens []ast.Token
 	docs   map[int]string // text of the --- comments by line
 	chunk  []ast.Stmt
+
+	columns map[spot][]int // of the identifiers; find makes it
 }
 
-// readSource checks the shape of a script and parses it.
+// readSource checks the shape of a script.
 func readSource(name, text string, bytesMax int) (*source, *Finding) {
 	s := &source{name: name}
 	fail := func(line, col int, format string, args ...any) (*source, *Finding) {
@@ -69,16 +72,38 @@ func readSource(name, text string, bytesMax int) (*source, *Finding) {
 	if f := s.scan(); f != nil {
 		return nil, f
 	}
-	chunk, err := parse.Parse(strings.NewReader(text), name)
+	return s, nil
+}
+
+// Steps charged for a script that is deployed.
+const (
+	scanBytesPerStep = 2  // bytes that are scanned for a step
+	tokenSteps       = 40 // parsing, checking and compiling a token
+)
+
+// steps is what making code of the script is charged.
+func (s *source) steps() int {
+	n := tokenSteps * len(s.tokens)
+	for _, t := range s.tokens {
+		if t.Type == parse.TNumber {
+			n += lib.DecimalSteps(t.Str)
+		}
+	}
+	return n
+}
+
+// parse reads the statements of a script whose shape was checked.
+func (s *source) parse() *Finding {
+	chunk, err := parse.Parse(strings.NewReader(s.text), s.name)
 	if err != nil {
-		f := syntaxFinding(name, err)
+		f := syntaxFinding(s.name, err)
 		if n := len(s.tokens); f.Text == endOfScript && n > 0 {
 			f.Line, f.Col = s.tokens[n-1].Pos.Line, max(s.tokens[n-1].Pos.Column, 1)
 		}
-		return nil, f
+		return f
 	}
 	s.chunk = chunk
-	return s, nil
+	return nil
 }
 
 const endOfScript = "unexpected end of the script"
@@ -246,12 +271,23 @@ func (s *source) doc(line int) string {
 // find returns the column of the nth identifier name on a line, 1 if there is
 // none.
 func (s *source) find(name string, line, nth int) int {
-	for _, t := range s.tokens {
-		if t.Type == parse.TIdent && t.Str == name && t.Pos.Line == line {
-			if nth--; nth < 0 {
-				return t.Pos.Column
+	if s.columns == nil { // as a script may have a fault at each of its tokens
+		s.columns = map[spot][]int{}
+		for _, t := range s.tokens {
+			if t.Type == parse.TIdent {
+				at := spot{t.Str, t.Pos.Line}
+				s.columns[at] = append(s.columns[at], t.Pos.Column)
 			}
 		}
 	}
+	if l := s.columns[spot{name, line}]; nth < len(l) {
+		return l[nth]
+	}
 	return 1
+}
+
+// spot is an identifier on a line.
+type spot struct {
+	name string
+	line int
 }

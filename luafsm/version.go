@@ -87,7 +87,9 @@ func Restore(r io.Reader, o Options) (m *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m.code = &code{scripts: scripts}
+	if m.code, err = recompile(scripts); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrBadDump, err)
+	}
 	p, err := reload(store, m.limits, o.Print, m.code)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrBadDump, err)
@@ -164,7 +166,10 @@ func queryHead(d *codec.Decoder) (command.QueryKind, error) {
 
 // ready gives q a program of v's code.
 func (q *Querier) ready(v *Version) *failure {
-	if q.prog == nil || q.code != v.code || q.prog.broken {
+	if q.prog != nil && q.prog.broken {
+		q.prog.renew()
+	}
+	if q.prog == nil || q.code != v.code {
 		p, err := reload(state.NewStore(), &q.limits, nil, v.code)
 		if err != nil {
 			return &failure{command.CodeScript, err.Error()}
