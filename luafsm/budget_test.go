@@ -1,6 +1,9 @@
 package luafsm
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/syncsh/syncsh/internal/command"
@@ -80,7 +83,23 @@ var spenders = []struct{ name, body string }{
 	{"smallest number", `local s = "2.4703282292062327208299439634110686182e-324" while true do local x = s * 1 end`},
 	{"tonumber of the smallest", `while true do tonumber("2.4703282292062327208299439634110686182e-324") end`},
 	{"json of the smallest", `while true do json.decode("2.4703282292062327208299439634110686182e-320") end`},
+	{"closures kept", `local last while true do local a, b, c, d, e, f, g, h, i, j = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 local p = last last = function() return p, a, b, c, d, e, f, g, h, i, j end end`},
+	{"closures of many", manyShared(55, `while true do %s local p = last last = function() return p, %s end end`)},
+	{"closures below", manyShared(48, `local function deep(n) %s last = function() return %s end if n > 0 then deep(n - 1) return 1 end local function g() end while true do g() end end deep(3)`)},
+	{"closures in the depth", manyShared(48, `local function deep(n) %s last = function() return %s end if n > 0 then deep(n - 1) return 1 end while true do local x, y, z last = function() return x, y, z end end end deep(3)`)},
+	{"iterators kept", `local t, i = {}, 0 while true do i = i + 1 t[i] = ("x"):gmatch("y") end`},
+	{"iterators of pairs kept", `local t, i = {}, 0 while true do i = i + 1 t[i] = pairs(t) end`},
 	{"stack overflow", `local function f() return 1 + f() end return f()`},
+}
+
+// manyShared puts n local variables, and their names, into body.
+func manyShared(n int, body string) string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = "a" + strconv.Itoa(i)
+	}
+	all := strings.Join(names, ", ")
+	return "local last " + fmt.Sprintf(body, "local "+all, all)
 }
 
 // BenchmarkSpendBudget prints what each of them takes. docs/BENCHMARKS-machine.md

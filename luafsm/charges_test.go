@@ -1,6 +1,7 @@
 package luafsm
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/syncsh/syncsh/internal/command"
@@ -33,14 +34,83 @@ func TestCharges(t *testing.T) {
 		{"long and small", `local x = ("1" .. ("7"):rep(800) .. "e-1120") * 1`, 1000},
 		{"json of the smallest", `json.decode("5e-324")`, 400},
 	} {
+		if got := charged(t, c.name, c.body); got.Steps < c.steps {
+			t.Errorf("%s: %d steps were charged, not %d", c.name, got.Steps, c.steps)
+		}
+	}
+}
+
+// charged is what a call with the body is charged.
+func charged(t *testing.T, name, body string) Charges {
+	t.Helper()
+	r := newRig(t)
+	r.mustDeploy("t.lua", wrap(body))
+	before := r.m.Charged()
+	if res := r.call("t", "run"); res.Code != command.CodeOK {
+		t.Errorf("%s: %.200s", name, show(res))
+	}
+	after := r.m.Charged()
+	return Charges{after.Steps - before.Steps, after.Bytes - before.Bytes}
+}
+
+// Functions are charged as memory, with each variable that they share, however
+// they are written.
+func TestClosuresAreCharged(t *testing.T) {
+	const one = tableBytes + 3*slotBytes
+	for _, c := range []struct {
+		name, body string
+		bytes      uint64
+	}{
+		{"expression", `local f = {} for i = 1, 10 do f[1] = function() return a, b, c end end`, 10*one + tableBytes + slotBytes},
+		{"local", `for i = 1, 10 do local f = function() return a, b, c end end`, 10 * one},
+		{"local function", `for i = 1, 10 do local function f() return a, b, c, f end end`, 10 * (one + slotBytes)},
+		{"field", `local f = {} for i = 1, 10 do function f.f() return a, b, c end end`, 10*one + tableBytes + slotBytes},
+		{"method", `local f = {} for i = 1, 10 do function f:f() return a, b, c, self end end`, 10*one + tableBytes + slotBytes},
+		{"condition", `local n = 0 while n < 10 and (function() return a, b, c end) do n = n + 1 end`, 10 * one},
+		{"until", `local n = 0 repeat local function f() return a, b, c end n = n + 1 until n == 10`, 10 * one},
+		{"argument", `for i = 1, 10 do rawequal(1, function() return a, b, c end) end`, 10 * one},
+		{"returned", `local function f() return function() return a, b, c end end for i = 1, 10 do f() end`, 10*one + one},
+		{"within", `if a then else for i = 1, 10 do local function f() return a, b, c end end end`, 10 * one},
+		{"gmatch", `for i = 1, 10 do ("x"):gmatch("y") end`, 10 * gmatchBytes},
+		{"pairs", `local t = {} for i = 1, 10 do pairs(t) end`, 11 * tableBytes},
+	} {
+		if got := charged(t, c.name, "local a, b, c "+c.body); got.Bytes != c.bytes {
+			t.Errorf("%s: %d bytes were charged, not %d", c.name, got.Bytes, c.bytes)
+		}
+	}
+}
+
+// Definitions that became assignments, and local functions that are charged for
+// behind them, are what they were.
+func TestFunctionDefinitions(t *testing.T) {
+	for _, c := range []struct{ body, want string }{
+		{`local function f(n) if n == 0 then return 0 end return 1 + f(n - 1) end return f(5)`, "5"},
+		{`local t = {a = {}} function t.a.f(x) return x end function t.a:g(x) return self == t.a, x end return t.a.f(1), t.a:g(2)`, "1 true 2"},
+		{`local t = {n = 3} function t:f(...) return self.n, select("#", ...) end return t:f(1, nil)`, "3 2"},
+		{`local t = {} function t:f() end function t:f() return error("x") end t:f()`, "script: t.lua:4: x"},
+		{`local n repeat local function f() return n end n = 1 until f() == 1 return n`, "1"},
+		{`local s = 0 for i = 1, 3 do if i == 2 then goto next end local function f() return i end s = s + f() ::next:: end return s`, "4"},
+		{`do local function f() return 7 end return f() end`, "7"},
+		{`local self = 1 local t = {} function t:f() return self == t end function t.g() return self end return t:f(), t.g()`, "true 1"},
+	} {
 		r := newRig(t)
 		r.mustDeploy("t.lua", wrap(c.body))
-		before := r.m.Charged().Steps
-		if res := r.call("t", "run"); res.Code != command.CodeOK {
-			t.Errorf("%s: %.200s", c.name, show(res))
+		if got := show(r.call("t", "run")); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.body, got, c.want)
 		}
-		if n := r.m.Charged().Steps - before; n < c.steps {
-			t.Errorf("%s: %d steps were charged, not %d", c.name, n, c.steps)
+	}
+}
+
+// Functions under way share so many variables at most.
+func TestOpenVariablesAreBounded(t *testing.T) {
+	for _, c := range []struct {
+		depth int
+		want  string
+	}{{3, "196"}, {4, "budget: t.lua:4: too many variables are shared with functions"}} {
+		r := newRig(t)
+		r.mustDeploy("t.lua", wrap(manyShared(49, `local deep deep = function(n) %s last = function() return %s end if n == 1 then return 49 end return 49 + deep(n - 1) end return deep(`)+strconv.Itoa(c.depth+1)+`)`))
+		if got := show(r.call("t", "run")); got != c.want {
+			t.Errorf("depth %d: %s", c.depth, got)
 		}
 	}
 }

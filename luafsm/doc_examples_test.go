@@ -501,7 +501,7 @@ func TestDocExamples(t *testing.T) {
 		{"bytes of one `print`", printBytesMax}, {"bytes of an error's message", messageTextMax},
 		{"blocks and brackets within one another", nestingMax}, {"operators in one expression", operatorsMax}, {"`elseif` in one `if`", elseifsMax},
 		{"functions within one another", functionsMax}, {"labels and gotos of a script", labelsMax}, {"different constants and names in one function", constantsMax},
-		{"variables of outer functions that one function uses", upvaluesMax}, {"expressions in a list", argumentsMax},
+		{"variables of outer functions that one function uses", upvaluesMax}, {"expressions in a list", argumentsMax}, {"variables of functions under way that functions within them use", openUpvaluesMax},
 	} {
 		if row := fmt.Sprintf("| %s | %d |", c.what, c.n); !strings.Contains(page, row) {
 			t.Errorf("%s: no row %s", docPage, row)

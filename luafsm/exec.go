@@ -239,6 +239,7 @@ var (
 	errStringBytes  = &failure{command.CodeBudget, "string too long"}
 	errCallBytes    = &failure{command.CodeBudget, "memory limit of a call reached"}
 	errStack        = &failure{command.CodeBudget, "stack overflow"}
+	errUpvalues     = &failure{command.CodeBudget, "too many variables are shared with functions"}
 	errEvents       = &failure{command.CodeBudget, "too many events in one call"}
 	errTimers       = &failure{command.CodeBudget, "too many timers"}
 	errInternal     = &failure{command.CodeScript, "internal error of the interpreter"}

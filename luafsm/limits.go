@@ -67,6 +67,7 @@ const (
 	chunkSteps      = 1_000_000 // of a script's chunk; no setting, as it runs again on a restore
 	slotBytes       = 64        // charged for an entry created in a table
 	tableBytes      = 128       // charged for a table
+	gmatchBytes     = 1 << 10   // charged for an iterator of gmatch: it has its captures and sets in it
 	argsMax         = 200       // arguments or results of a call
 	eventsCallMax   = 1000      // events that one call may emit
 	eventBytesMax   = 64 << 10  // values of an event: what is kept is bounded by bytes too

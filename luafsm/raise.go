@@ -3,9 +3,7 @@ package luafsm
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
-	"unsafe"
 
 	"github.com/syncsh/syncsh/luafsm/internal/lib"
 	"github.com/syncsh/syncsh/luafsm/state"
@@ -233,18 +231,4 @@ var iteratorEnv = &lua.LTable{Metatable: lua.LNil}
 // iterator makes a function that a script may not keep: see freezer.
 func iterator(f lua.LGFunction) *lua.LFunction {
 	return &lua.LFunction{IsG: true, Env: iteratorEnv, GFunction: f}
-}
-
-// openUpvaluesAt is where a Lua state keeps the variables that closures share
-// with running functions. gopher-lua has no function to reach it.
-var openUpvaluesAt = func() uintptr {
-	f, ok := reflect.TypeFor[lua.LState]().FieldByName("uvcache")
-	if !ok || f.Type != reflect.TypeFor[*lua.Upvalue]() {
-		panic("luafsm: this gopher-lua keeps its open upvalues elsewhere")
-	}
-	return f.Offset
-}()
-
-func openUpvalues(L *lua.LState) **lua.Upvalue {
-	return (**lua.Upvalue)(unsafe.Add(unsafe.Pointer(L), openUpvaluesAt))
 }

@@ -21,7 +21,8 @@ const (
 	hiddenPow    = hidden + "pow"    // (a, b)
 	hiddenRest   = hidden + "rest"   // (...): the same values, charged for
 
-	hiddenFor = hidden + "for" // (what, v): v as a number
+	hiddenFor     = hidden + "for"     // (what, v): v as a number
+	hiddenClosure = hidden + "closure" // (f): f, charged for
 
 	hiddenEqual     = hidden + "eq" // (a, b)
 	hiddenLess      = hidden + "lt" // (a, b)
@@ -53,7 +54,7 @@ func rewrite(src *source) *Finding {
 	r := &rewriter{src: src, scope: &scope{}}
 	r.varargs = []bool{true}
 	r.consts = []map[string]bool{{}}
-	r.block(src.chunk, false)
+	src.chunk = r.block(src.chunk, false)
 	return r.failed
 }
 
@@ -65,15 +66,48 @@ func (r *rewriter) fail(line int, text string) {
 
 // block rewrites statements; with open, their names stay in scope for what the
 // caller does next.
-func (r *rewriter) block(list []ast.Stmt, open bool) {
+func (r *rewriter) block(list []ast.Stmt, open bool) []ast.Stmt {
 	if !open {
 		r.scope = r.scope.inner()
 		defer func() { r.scope = r.scope.outer }()
 	}
+	out := make([]ast.Stmt, 0, len(list))
 	for _, s := range list {
+		if def, ok := s.(*ast.FuncDefStmt); ok {
+			s = assignment(def)
+		}
 		r.stmt(s)
+		out = append(out, s)
+		if l, ok := s.(*ast.LocalAssignStmt); ok && isFunction(l) {
+			// local function f has to stay one, for f to be known in its body.
+			c := &ast.FuncCallStmt{Expr: r.closure(r.ident(l.Names[0], l.Exprs[0]))}
+			c.SetLine(l.Line())
+			c.SetLastLine(l.LastLine())
+			out = append(out, c)
+		}
 	}
+	return out
 }
+
+// assignment is function a.b() as the assignment that it is.
+func assignment(def *ast.FuncDefStmt) ast.Stmt {
+	f, to := def.Func, def.Name.Func
+	if to == nil {
+		f.ParList.Names = append([]string{"self"}, f.ParList.Names...)
+		key := &ast.StringExpr{Value: def.Name.Method}
+		key.SetLine(def.Name.Receiver.Line())
+		to = &ast.AttrGetExpr{Object: def.Name.Receiver, Key: key}
+		to.SetLine(def.Name.Receiver.Line())
+	}
+	s := &ast.AssignStmt{Lhs: []ast.Expr{to}, Rhs: []ast.Expr{f}}
+	s.SetLine(f.Line())
+	s.SetLastLine(f.LastLine())
+	return s
+}
+
+// closure is the value of a function expression, charged for: it may hold
+// dozens of variables, each an object of its own.
+func (r *rewriter) closure(f ast.Expr) ast.Expr { return r.hiddenCall(hiddenClosure, f, f) }
 
 func (r *rewriter) stmt(s ast.Stmt) {
 	switch s := s.(type) {
@@ -85,6 +119,8 @@ func (r *rewriter) stmt(s ast.Stmt) {
 	case *ast.LocalAssignStmt:
 		if isFunction(s) {
 			r.scope.add(s.Names[0])
+			r.function(s.Exprs[0].(*ast.FunctionExpr))
+			return
 		}
 		r.list(s.Exprs)
 		for _, n := range s.Names {
@@ -93,19 +129,18 @@ func (r *rewriter) stmt(s ast.Stmt) {
 	case *ast.FuncCallStmt:
 		r.callExpr(s.Expr.(*ast.FuncCallExpr))
 	case *ast.DoBlockStmt:
-		r.block(s.Stmts, false)
+		s.Stmts = r.block(s.Stmts, false)
 	case *ast.WhileStmt:
 		s.Condition = r.expr(s.Condition)
-		r.block(s.Stmts, false)
+		s.Stmts = r.block(s.Stmts, false)
 	case *ast.RepeatStmt:
 		r.scope = r.scope.inner()
-		r.block(s.Stmts, true)
+		s.Stmts = r.block(s.Stmts, true)
 		s.Condition = r.expr(s.Condition)
 		r.scope = r.scope.outer
 	case *ast.IfStmt:
 		s.Condition = r.expr(s.Condition)
-		r.block(s.Then, false)
-		r.block(s.Else, false)
+		s.Then, s.Else = r.block(s.Then, false), r.block(s.Else, false)
 	case *ast.NumberForStmt:
 		s.Init, s.Limit = r.bound("initial value", s.Init), r.bound("limit", s.Limit)
 		if s.Step != nil {
@@ -113,7 +148,7 @@ func (r *rewriter) stmt(s ast.Stmt) {
 		}
 		r.scope = r.scope.inner()
 		r.scope.add(s.Name)
-		r.block(s.Stmts, false)
+		s.Stmts = r.block(s.Stmts, false)
 		r.scope = r.scope.outer
 	case *ast.GenericForStmt:
 		r.list(s.Exprs)
@@ -121,16 +156,8 @@ func (r *rewriter) stmt(s ast.Stmt) {
 		for _, n := range s.Names {
 			r.scope.add(n)
 		}
-		r.block(s.Stmts, false)
+		s.Stmts = r.block(s.Stmts, false)
 		r.scope = r.scope.outer
-	case *ast.FuncDefStmt:
-		if s.Name.Func != nil {
-			r.target(s.Name.Func)
-			r.function(s.Func, false)
-		} else {
-			s.Name.Receiver = r.expr(s.Name.Receiver)
-			r.function(s.Func, true)
-		}
 	case *ast.ReturnStmt:
 		r.values(s.Exprs)
 		if n := len(s.Exprs); n > 1 {
@@ -200,20 +227,17 @@ func (r *rewriter) rest(e ast.Expr) ast.Expr {
 	return c
 }
 
-func (r *rewriter) function(f *ast.FunctionExpr, method bool) {
+func (r *rewriter) function(f *ast.FunctionExpr) {
 	if len(f.ParList.Names) > argumentsMax {
 		r.fail(f.Line(), "more than "+strconv.Itoa(argumentsMax)+" parameters")
 	}
 	r.scope = r.scope.inner()
-	if method {
-		r.scope.add("self")
-	}
 	for _, n := range f.ParList.Names {
 		r.scope.add(n)
 	}
 	r.varargs = append(r.varargs, false)
 	r.consts = append(r.consts, make(map[string]bool))
-	r.block(f.Stmts, false)
+	f.Stmts = r.block(f.Stmts, false)
 	r.consts = r.consts[:len(r.consts)-1]
 	used := r.varargs[len(r.varargs)-1]
 	r.varargs = r.varargs[:len(r.varargs)-1]
@@ -279,7 +303,8 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 	case *ast.UnaryLenOpExpr:
 		e.Expr = r.expr(e.Expr)
 	case *ast.FunctionExpr:
-		r.function(e, false)
+		r.function(e)
+		return r.closure(e)
 	}
 	return e
 }

@@ -69,7 +69,7 @@ func plainName(name string) string {
 // hiddenFunctions are what rewrite makes calls of.
 var hiddenFunctions = map[string]lua.LGFunction{
 	hiddenTable: makeTable, hiddenBuild: buildTable, hiddenConcat: concat, hiddenPow: power, hiddenRest: rest,
-	hiddenFor: forBound, hiddenEqual: equal, hiddenLess: less, hiddenLessEqual: lessEqual, hiddenMore: more, hiddenMoreEqual: moreEqual,
+	hiddenFor: forBound, hiddenClosure: closure, hiddenEqual: equal, hiddenLess: less, hiddenLessEqual: lessEqual, hiddenMore: more, hiddenMoreEqual: moreEqual,
 }
 
 // The same functions serve all Lua states: they have no variables.

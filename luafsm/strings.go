@@ -129,8 +129,10 @@ func stringMatch(L *lua.LState) int {
 
 func stringGmatch(L *lua.LState) int {
 	x := execOf(L)
-	g := lib.NewGmatch(checkString(L, 1), checkString(L, 2))
-	x.must(x.memory(tableBytes))
+	s, pattern := checkString(L, 1), checkString(L, 2)
+	x.must(x.memory(gmatchBytes))
+	x.must(x.Steps(writeSteps))
+	g := lib.NewGmatch(s, pattern)
 	L.Push(iterator(func(L *lua.LState) int {
 		x := execOf(L)
 		m, ok, err := g.Next(x)
