@@ -89,6 +89,12 @@ var spenders = []struct{ name, body string }{
 	{"closures in the depth", manyShared(48, `local function deep(n) %s last = function() return %s end if n > 0 then deep(n - 1) return 1 end while true do local x, y, z last = function() return x, y, z end end end deep(3)`)},
 	{"iterators kept", `local t, i = {}, 0 while true do i = i + 1 t[i] = ("x"):gmatch("y") end`},
 	{"iterators of pairs kept", `local t, i = {}, 0 while true do i = i + 1 t[i] = pairs(t) end`},
+	{"hole", `local t = {} for i = 1, 30000 do t[i] = 1 end while true do t[2] = nil t[2] = 1 end`},
+	{"hole in the state", `for i = 1, 20000 do self[i] = 1 end while true do self[1] = nil self[1] = 1 end`},
+	{"hole filled in the state", `for i = 2, 20000 do self[i] = 1 end while true do self[1] = 1 self[1] = nil end`},
+	{"small holes", `local t = {} for i = 1, 20 do t[i] = 1 end while true do t[2] = nil t[2] = 1 end`},
+	{"small holes in the state", `for i = 1, 20 do self[i] = 1 end while true do self[2] = nil self[2] = 1 end`},
+	{"hole that insert makes", `for i = 1, 1000 do self[i] = 1 end while true do table.insert(self, 1, nil) self[1] = 1 table.remove(self) end`},
 	{"stack overflow", `local function f() return 1 + f() end return f()`},
 }
 

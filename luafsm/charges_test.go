@@ -1,7 +1,9 @@
 package luafsm
 
 import (
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/syncsh/syncsh/internal/command"
@@ -32,6 +34,9 @@ func TestCharges(t *testing.T) {
 		{"json", `json.decode(("1"):rep(300) .. "." .. ("0"):rep(16000))`, 1500},
 		{"smallest", `local x = "5e-324" * 1`, 400},
 		{"long and small", `local x = ("1" .. ("7"):rep(800) .. "e-1120") * 1`, 1000},
+		{"hole", `local t = {} for i = 1, 1000 do t[i] = 1 end t[1] = nil`, 4 * 1000},
+		{"hole filled", `local t = {} for i = 2, 1000 do t[i] = 1 end t[1] = 1`, 4 * 1000},
+		{"hole that insert makes", `local t = {} for i = 1, 1000 do t[i] = 1 end table.insert(t, 1, nil)`, 4 * 1000},
 		{"json of the smallest", `json.decode("5e-324")`, 400},
 	} {
 		if got := charged(t, c.name, c.body); got.Steps < c.steps {
@@ -111,6 +116,49 @@ func TestOpenVariablesAreBounded(t *testing.T) {
 		r.mustDeploy("t.lua", wrap(manyShared(49, `local deep deep = function(n) %s last = function() return %s end if n == 1 then return 49 end return 49 + deep(n - 1) end return deep(`)+strconv.Itoa(c.depth+1)+`)`))
 		if got := show(r.call("t", "run")); got != c.want {
 			t.Errorf("depth %d: %s", c.depth, got)
+		}
+	}
+}
+
+// What moves between a sequence and its map is paid for before it moves, in the
+// state twice, as a call that fails moves it back.
+func TestMovesAreCharged(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("t.lua", `local T = object 't'
+function T.replicated:grow(from, to) for i = from, to do self[i] = i end return #self end
+function T.replicated:set(i, v) self[i] = v return #self end
+function T.replicated:insert(i, v) table.insert(self, i, v) return #self end`)
+	for i := range 13 {
+		r.call("t", "grow", i*10_000+1, (i+1)*10_000)
+	}
+	const n = 130_000
+	for _, c := range []struct {
+		name, method string
+		i            int
+		v            any
+		want         string
+		steps        uint64
+	}{
+		{"hole too far from the end", "set", 1, nil, "budget: t.lua:3: instruction limit reached", 0},
+		{"the same by insert", "insert", 1, nil, "budget: t.lua:4: instruction limit reached", 0},
+		{"hole", "set", 100_000, nil, "99999", 8 * 30_000},
+		{"filled", "set", 100_000, 1, "130000", 8 * 30_000},
+		{"last", "set", n, nil, "129999", 0},
+		{"behind", "set", n, 1, "130000", 0},
+		{"second to last", "set", n - 1, nil, "129998", 8},
+		{"filled again", "insert", n - 1, 1, "130000", 8},
+	} {
+		var start, end runtime.MemStats
+		runtime.ReadMemStats(&start)
+		before := r.m.Charged().Steps
+		got := show(r.call("t", c.method, c.i, c.v))
+		runtime.ReadMemStats(&end)
+		steps := r.m.Charged().Steps - before
+		if got != c.want || c.steps > 0 && (steps < c.steps || steps > c.steps+200) {
+			t.Errorf("%s: %s, %d steps, want %s, %d", c.name, got, steps, c.want, c.steps)
+		}
+		if n := end.Mallocs - start.Mallocs; strings.HasPrefix(c.want, "budget") && n > 1000 {
+			t.Errorf("%s: entries have moved: %d allocations", c.name, n)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (x *exec) start(m mode, steps int) {
 	x.given.steps, x.given.bytes = x.steps, x.bytes
 	x.fatal, x.depth, x.seeded, x.trace = nil, 0, false, ""
 	x.events = x.events[:0]
-	x.store.Slots, x.store.Work, x.store.Bytes = 0, 0, 0
+	x.store.Slots, x.store.Work, x.store.Moves, x.store.Bytes = 0, 0, 0, 0
 	*openUpvalues(x.L) = nil
 }
 
@@ -189,11 +189,11 @@ func (x *exec) key(k lua.LValue) {
 // settle charges for the entries that were created and moved since the last
 // time.
 func (x *exec) settle() error {
-	slots, work, bytes := x.store.Slots, x.store.Work, x.store.Bytes
-	if slots|work|bytes == 0 {
+	slots, work, moves, bytes := x.store.Slots, x.store.Work, x.store.Moves, x.store.Bytes
+	if slots|work|moves|bytes == 0 {
 		return nil
 	}
-	x.store.Slots, x.store.Work, x.store.Bytes = 0, 0, 0
+	x.store.Slots, x.store.Work, x.store.Moves, x.store.Bytes = 0, 0, 0, 0
 	if bytes > 0 {
 		work += bytes / stateBytesPerWork
 		if err := x.memory(int(min(bytes, 1<<40))); err != nil {
@@ -205,10 +205,18 @@ func (x *exec) settle() error {
 			return err
 		}
 	}
-	if work > 0 {
-		return x.Steps(int(work / 4))
+	if work|moves > 0 {
+		return x.Steps(int(work/4 + moveSteps*moves))
 	}
 	return nil
+}
+
+// moving refuses t[k] = v when the budget doesn't hold what it moves between the
+// sequence of t and its map: settle would charge for it when it is done.
+func (x *exec) moving(t *state.Table, k, v lua.LValue) {
+	if n := t.Moves(k, v, x.steps/moveSteps+1); n > x.steps/moveSteps {
+		x.must(x.kill(errInstructions))
+	}
 }
 
 // newTable makes a table for the script.

@@ -76,6 +76,7 @@ const (
 	eventSteps      = 200       // charged for an event: what keeping it costs, in instructions
 	timerBytesMax   = 1 << 20   // arguments of a timer
 	writeSteps      = 16        // charged for a write to the state
+	moveSteps       = 4         // charged for an entry that moves between a sequence and its map
 	tableSteps      = 4         // charged for a table that is made
 	iterSteps       = 2         // charged for a step of an iterator, and a value of JSON or of a copy
 	textSteps       = 4         // charged for a number that becomes a text or the reverse

@@ -183,6 +183,7 @@ func (x *exec) rawSet(t *state.Table, k, v lua.LValue) {
 	if s, ok := k.(lua.LString); ok && x.prog.names[string(s)] && v != lua.LNil {
 		x.checkField(t, string(s))
 	}
+	x.moving(t, k, v)
 	if err := t.Set(k, v); err != nil {
 		x.raise(err)
 	}

@@ -49,6 +49,11 @@ func tableInsert(L *lua.LState) int {
 		throwf(L, "wrong number of arguments to 'insert'")
 	}
 	x.must(x.Steps(int(n-pos+1) / 4))
+	if v == lua.LNil { // moves what is behind it into the map
+		x.moving(t, lua.LNumber(pos), v)
+	} else {
+		x.moving(t, lua.LNumber(n+1), v)
+	}
 	x.must(t.Insert(int(pos), v))
 	x.must(x.settle())
 	return 0

@@ -177,18 +177,39 @@ func (t *Table) set(k key, i int, v lua.LValue) lua.LValue {
 				break
 			}
 			s.arrayPush(&c.arr, v)
-			s.Work++
+			s.Moves++
 		}
 		return nil
 	case v != nil:
 		return s.arraySet(&c.arr, i, v)
 	}
+	s.Moves += uint64(c.arr.n - i)
+	for k := i + 1; k <= c.arr.n; k++ { // upwards: a tree that is filled so is dense
+		s.mapSet(c, indexKey(k), c.arr.get(k))
+	}
 	for c.arr.n > i {
-		k := indexKey(c.arr.n)
-		s.mapSet(c, k, s.arrayPop(&c.arr))
-		s.Work++
+		s.arrayPop(&c.arr)
 	}
 	return s.arrayPop(&c.arr)
+}
+
+// moves is how many entries set would move for k, which is index i: those behind
+// the place that is cleared go into the map, those behind one that is filled
+// come out of it. The count ends at most.
+func (c *content) moves(i int, clear bool, most int) int {
+	switch {
+	case i < 1 || i > c.arr.n+1:
+		return 0
+	case clear:
+		return max(c.arr.n-i, 0)
+	case i <= c.arr.n || c.count == 0:
+		return 0
+	}
+	n := 0
+	for n < most && c.mapGet(indexKey(i+1+n)) != nil {
+		n++
+	}
+	return n
 }
 
 func (c *content) get(k key, i int) lua.LValue {

@@ -194,34 +194,88 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestCharges says what Slots and Work count.
+// TestCharges says what Slots, Work and Moves count.
 func TestCharges(t *testing.T) {
 	s := NewStore()
 	tb := s.NewTable(0, 0)
-	charge := func(do func()) [2]uint64 {
-		s.Slots, s.Work = 0, 0
+	charge := func(do func()) [3]uint64 {
+		s.Slots, s.Work, s.Moves = 0, 0, 0
 		do()
-		return [2]uint64{s.Slots, s.Work}
+		return [3]uint64{s.Slots, s.Work, s.Moves}
 	}
 	for _, c := range []struct {
 		name string
 		do   func()
-		want [2]uint64
+		want [3]uint64
 	}{
 		{"hundred values", func() {
 			for i := range 100 {
 				must(tb.SetIndex(i+1, lua.LTrue))
 			}
-		}, [2]uint64{100, 0}},
-		{"assign", func() { must(tb.SetIndex(1, lua.LFalse)) }, [2]uint64{}},
-		{"hole", func() { must(tb.SetIndex(41, lua.LNil)) }, [2]uint64{0, 59}},
-		{"far", func() { must(tb.SetIndex(1e6, lua.LTrue)) }, [2]uint64{1, 0}},
-		{"filled", func() { must(tb.SetIndex(41, lua.LTrue)) }, [2]uint64{1, 59}},
-		{"insert", func() { must(tb.Insert(1, lua.LTrue)) }, [2]uint64{1, 100}},
-		{"remove", func() { _, err := tb.Remove(2); must(err) }, [2]uint64{0, 99}},
+		}, [3]uint64{100, 0}},
+		{"assign", func() { must(tb.SetIndex(1, lua.LFalse)) }, [3]uint64{}},
+		{"hole", func() { must(tb.SetIndex(41, lua.LNil)) }, [3]uint64{0, 0, 59}},
+		{"far", func() { must(tb.SetIndex(1e6, lua.LTrue)) }, [3]uint64{1, 0}},
+		{"filled", func() { must(tb.SetIndex(41, lua.LTrue)) }, [3]uint64{1, 0, 59}},
+		{"insert", func() { must(tb.Insert(1, lua.LTrue)) }, [3]uint64{1, 100}},
+		{"remove", func() { _, err := tb.Remove(2); must(err) }, [3]uint64{0, 99}},
 	} {
 		if got := charge(c.do); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// Moves says before a Set what it will move, in the state twice, and stops
+// counting where it is told.
+func TestMoves(t *testing.T) {
+	s := NewStore()
+	tb := s.NewTable(0, 0)
+	for i := range 100 {
+		must(tb.SetIndex(i+1, lua.LTrue))
+	}
+	must(tb.SetString("x", lua.LTrue))
+	set := func(i int, v lua.LValue, want int) {
+		t.Helper()
+		k := lua.LNumber(i)
+		if got := tb.Moves(k, v, 1000); got != want {
+			t.Errorf("[%d] = %v: %d moves, want %d", i, v, got, want)
+		}
+		s.Moves = 0
+		must(tb.Set(k, v))
+		if s.Moves != uint64(want) {
+			t.Errorf("[%d] = %v moved %d, want %d", i, v, s.Moves, want)
+		}
+	}
+	all := func() {
+		for i := 1; i < 100; i += 13 {
+			n := (100 - i) * (1 + map[bool]int{true: 1}[tb.InState()])
+			set(i, lua.LNil, n)
+			if got := tb.Moves(lua.LNumber(i), lua.LTrue, 10); 100-i > 10 && got > 20 {
+				t.Errorf("%d were counted, 10 asked for", got)
+			}
+			set(i, lua.LTrue, n)
+		}
+		set(100, lua.LNil, 0)
+		set(100, lua.LTrue, 0)
+		set(300, lua.LTrue, 0)
+		set(300, lua.LNil, 0)
+		set(50, lua.LFalse, 0)
+	}
+	all()
+	s.Begin()
+	must(s.Root().SetString("t", tb.UserData()))
+	must(s.Commit())
+	s.Begin()
+	before := s.Digest()
+	all()
+	s.Rollback()
+	if s.Digest() != before || tb.Len(nil) != 100 || tb.GetIndex(nil, 51) != lua.LTrue {
+		t.Error("not as before")
+	}
+	for _, k := range []lua.LValue{lua.LString("x"), lua.LNumber(1.5), lua.LNumber(-1), lua.LNumber(0), lua.LTrue} {
+		if n := tb.Moves(k, lua.LNil, 1000); n != 0 {
+			t.Errorf("%v: %d moves", k, n)
 		}
 	}
 }

@@ -20,10 +20,11 @@ type Store struct {
 	// values, and of those they replace in the state: a string that sits in many
 	// places is hashed, encoded and dumped as often as that.
 	Bytes uint64
-	// Slots counts entries created, Work entries moved by Insert, Remove and the
-	// upkeep of sequences, and looked at by Commit. The machine charges for both
-	// and sets them back.
-	Slots, Work uint64
+	// Slots counts entries created, Work entries moved within a sequence by Insert
+	// and Remove, and looked at by Commit, Moves entries that went between a
+	// sequence and its map, in the state twice, as Rollback moves them back. The
+	// machine charges for them and sets them back.
+	Slots, Work, Moves uint64
 
 	sections []section // sorted by name; replaced, never changed in place
 	digest   u128
@@ -165,7 +166,7 @@ func dropAll[T any](l []T) []T {
 // Rollback ends a call and undoes what it wrote.
 func (s *Store) Rollback() {
 	f := &s.frames[len(s.frames)-1]
-	slots, work := s.Slots, s.Work
+	slots, work, moves := s.Slots, s.Work, s.Moves
 	for i := len(s.log) - 1; i >= f.log; i-- {
 		s.undo(&s.log[i])
 	}
@@ -176,7 +177,7 @@ func (s *Store) Rollback() {
 	clear(s.saved[f.saved:])
 	s.log, s.saved = s.log[:f.log], s.saved[:f.saved]
 	s.digest = f.digest
-	s.Slots, s.Work = slots, work
+	s.Slots, s.Work, s.Moves = slots, work, moves
 	s.end(f)
 }
 

@@ -271,6 +271,21 @@ func stored(v lua.LValue) lua.LValue {
 	return v
 }
 
+// Moves is how many entries Set would move between the sequence and the map to
+// keep the sequence maximal, up to most: those of a large table take long, and a
+// caller with a budget asks before. What a Rollback moves back counts as well.
+func (t *Table) Moves(k, v lua.LValue, most int) int {
+	f, ok := k.(lua.LNumber)
+	if !ok {
+		return 0
+	}
+	n := t.at(nil).moves(floatIndex(float64(f)), v == nil || v == lua.LNil, most)
+	if t.h.inState {
+		n *= 2
+	}
+	return n
+}
+
 func (t *Table) assign(k key, i int, v lua.LValue) error {
 	if i < 0 {
 		i = 0
@@ -287,7 +302,9 @@ func (t *Table) assign(k key, i int, v lua.LValue) error {
 	if len(s.frames) == 0 {
 		return ErrNoCall
 	}
+	moved := s.Moves
 	old := t.set(k, i, v) // finds k once, and leaves the header as it is for touch
+	s.Moves += s.Moves - moved
 	s.Bytes += longBytes(old)
 	if old == v {
 		return nil
