@@ -43,12 +43,12 @@ func openCount(L *lua.LState) (n int) {
 // with running functions, and nextUpvalueAt where such a variable has the next
 // one. gopher-lua has no functions to reach them.
 var (
-	openUpvaluesAt = fieldOf[lua.LState]("uvcache")
-	nextUpvalueAt  = fieldOf[lua.Upvalue]("next")
+	openUpvaluesAt = fieldOffset[lua.LState]("uvcache")
+	nextUpvalueAt  = fieldOffset[lua.Upvalue]("next")
 )
 
-// fieldOf is the offset of a field of T that points to an Upvalue.
-func fieldOf[T any](name string) uintptr {
+// fieldOffsetfset is the offset of a field of T that points to an Upvalue.
+func fieldOffset[T any](name string) uintptr {
 	f, ok := reflect.TypeFor[T]().FieldByName(name)
 	if !ok || f.Type != reflect.TypeFor[*lua.Upvalue]() {
 		panic("luafsm: this gopher-lua keeps its open upvalues elsewhere")
