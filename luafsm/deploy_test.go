@@ -109,7 +109,7 @@ function X.query:scratch() local t = {1, hits.value} t[3] = "x" return t end
 	if x.Name != "x" || len(x.Methods) != 5 || x.Methods[1].Name != "move" || x.Methods[1].Doc != "Moves n from hits to counter." || strings.Join(x.Methods[1].Params, ",") != "n" || x.Methods[1].Line != 6 {
 		t.Errorf("%+v", x)
 	}
-	if h := desc.Objects[1]; h.Prototype != "counter" || h.Script != "x.lua" || desc.Objects[0].Doc != "A counter that every node agrees on." {
+	if h := desc.Objects[1]; h.Prototype != "counter" || h.Script != "x.lua" || desc.Objects[0].Doc != "A counter that every node agrees on. Every method is O(1)." {
 		t.Errorf("%+v", h)
 	}
 }

@@ -1,4 +1,4 @@
---- A counter that every node agrees on.
+--- A counter that every node agrees on. Every method is O(1).
 local Counter = object "counter"
 
 function Counter:init()
@@ -8,6 +8,26 @@ end
 --- Adds `by` (default 1) and returns the new value.
 function Counter.replicated:inc(by)
   self.value = self.value + (by or 1)
+  return self.value
+end
+
+local function check(method, by)
+  if type(by) ~= "number" or by ~= by then
+    error("counter:" .. method .. "(by): by must be a number", 0)
+  end
+end
+
+--- Adds `by` and returns the new value.
+function Counter.replicated:add(by)
+  check("add", by)
+  self.value = self.value + by
+  return self.value
+end
+
+--- Subtracts `by` and returns the new value.
+function Counter.replicated:sub(by)
+  check("sub", by)
+  self.value = self.value - by
   return self.value
 end
 

@@ -1,5 +1,6 @@
 --- A key-value store. The data lies in kv.data, so `pairs(kv.data)` and
---- `kv.data.name` read it from anywhere.
+--- `kv.data.name` read it from anywhere. Changes are O(log n), pages O(limit * log n).
+--- How much it holds is bounded by memory only; a `dict` has a limit.
 local KV = object "kv"
 
 function KV:init()
