@@ -17,9 +17,13 @@ func newDeploy() *cobra.Command {
 		Short: "Deploy scripts to the cluster",
 		Long: `Checks the scripts, runs them against a copy of the present state on the leader,
 and only then deploys all of them in one log entry. A deploy that fails changes
-nothing. Objects of other scripts stay as they are.`,
+nothing. Objects of other scripts stay as they are.
+
+Where there is no file of that name, queue stands for queue.lua of the library
+that is part of this program; syncsh scripts --library lists it.`,
 		Example: `  syncsh deploy scripts/counter.lua
-  syncsh deploy -c 127.0.0.1:7401 *.lua`,
+  syncsh deploy -c 127.0.0.1:7401 *.lua
+  syncsh deploy queue lock`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	f := addClientFlags(cmd)

@@ -42,7 +42,7 @@ the end.`,
 				return startError(err)
 			}
 			defer d.Close()
-			report, err := shell.DeployMissing(cmd.Context(), d.Client, given, scripts.All())
+			report, err := shell.DeployMissing(cmd.Context(), d.Client, given, scripts.Default())
 			if err != nil {
 				return err
 			}

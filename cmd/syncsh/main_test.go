@@ -32,7 +32,7 @@ const readyTimeout = 30 * time.Second
 //
 //	exits CODE COMMAND...  runs a command that must end with this exit code
 //	cluster [FILE...]      starts a node on a port of the system's choice, its data
-//	                       in $WORK/n1, deploys the bundled objects or the files,
+//	                       in $WORK/n1, deploys counter, kv and lock or the files,
 //	                       and sets SYNCSH_CONNECT
 //	off                    ends the node as a crash would
 //	on                     starts it again with its data
@@ -115,7 +115,7 @@ func (c *testCluster) found(ts *testscript.TestScript, files []string) error {
 	}
 	c.addr = c.node.Addr()
 	ts.Setenv("SYNCSH_CONNECT", c.addr)
-	deploy := scripts.All()
+	deploy := scripts.Default()
 	if len(files) > 0 {
 		for i := range files {
 			files[i] = ts.MkAbs(files[i])

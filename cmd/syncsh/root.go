@@ -25,13 +25,16 @@ cluster holds the same copy of it.
 
 Without a command it opens a REPL on an embedded single node, in memory unless
 --data names a directory. The script files given are deployed first; without
-any, and with nothing deployed yet, the bundled objects are.
+any, and with nothing deployed yet, counter, kv and lock are. Instead of a file
+the name of an object of the library may be given: syncsh scripts --library lists
+them.
 
 Exit codes: 0 done; 1 the script raised an error; 2 usage, also a port in use or
 a data directory that can't be used; 3 no leader or no node reachable; 4 timeout,
 outcome unknown; 5 denied; 130 interrupted.`,
 		Example: `  syncsh
   syncsh counter.lua --data ./data
+  syncsh queue ledger
   echo 'print(counter:inc(5))' | syncsh`,
 		Args:          cobra.ArbitraryArgs,
 		SilenceUsage:  true,
@@ -52,7 +55,7 @@ outcome unknown; 5 denied; 130 interrupted.`,
 				return startError(damageError(err))
 			}
 			defer e.Close()
-			report, err := shell.DeployMissing(cmd.Context(), e.Client, given, scripts.All())
+			report, err := shell.DeployMissing(cmd.Context(), e.Client, given, scripts.Default())
 			if err != nil {
 				return err
 			}
@@ -97,6 +100,9 @@ func usageArgs(cmd *cobra.Command) {
 func noSuchCommand(cmd *cobra.Command, files []string) error {
 	for _, f := range files {
 		if _, err := os.Stat(f); err == nil || !errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if _, ok := scripts.Get(f + ".lua"); ok {
 			continue
 		}
 		text := fmt.Sprintf("no command or file '%s'", f)

@@ -21,7 +21,7 @@ import (
 //	damage FILE OFFSET TO   copies a file with one byte changed
 //	tear SEGMENT            appends the begin of a record to a log segment
 //	differ DIR...           checks that no two have the node or the cluster in common
-//	three                   starts three nodes c1 to c3 of a cluster with the bundled objects
+//	three                   starts three nodes c1 to c3 of a cluster with counter, kv and lock
 //	off3                    ends them as a crash would
 //	alone NAME              starts one of them again
 func storageCmds() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
@@ -99,7 +99,7 @@ func (c *threeNodes) start(ts *testscript.TestScript) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
-	_, err := shell.DeployWhenReady(ctx, c.nodes[0], scripts.All())
+	_, err := shell.DeployWhenReady(ctx, c.nodes[0], scripts.Default())
 	ts.Check(err)
 	ts.Setenv("SYNCSH_CONNECT", c.nodes[0].Addr())
 }

@@ -35,7 +35,7 @@ func init() { // refers to itself through .help
 		{".objects", "", "objects and their methods", dotObjects},
 		{".status", "", "the cluster at a glance", dotStatus},
 		{".members", "", "the members", dotMembers},
-		{".load", "FILE", "deploys a script that defines objects, runs any other here", dotLoad},
+		{".load", "FILE", "deploys a script that defines objects, or one of the library by its name; runs any other here", dotLoad},
 		{".edit", "[OBJECT]", "opens the object's script in $EDITOR and deploys it", dotEdit},
 		{".watch", "EXPR", "prints the expression's value every second", dotWatch},
 		{".stop", "", "stops .watch, all timers and watches", dotStop},
@@ -157,14 +157,14 @@ func dotLoad(ctx context.Context, c *Console, arg string) error {
 	if arg == "" {
 		return &UsageError{".load needs a file"}
 	}
-	source, err := os.ReadFile(arg)
+	read, err := ReadScripts([]string{arg})
 	if err != nil {
 		return &LuaError{Text: err.Error()}
 	}
-	if !DefinesObjects(string(source)) {
-		return c.Session.Run(ctx, filepath.Base(arg), string(source), nil)
+	if s := read[0]; !DefinesObjects(s.Source) {
+		return c.Session.Run(ctx, s.Name, s.Source, nil)
 	}
-	return c.deploy(ctx, []command.Script{{Name: filepath.Base(arg), Source: string(source)}})
+	return c.deploy(ctx, read)
 }
 
 func (c *Console) deploy(ctx context.Context, scripts []command.Script) error {

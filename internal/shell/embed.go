@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/node"
 	"github.com/syncsh/syncsh/raft"
+	"github.com/syncsh/syncsh/scripts"
 )
 
 // stopTimeout bounds how long a node that is stopped may take to say goodbye.
@@ -92,19 +94,25 @@ func DeployMissing(ctx context.Context, c Cluster, scripts, fallback []command.S
 	return Deploy(ctx, c, scripts)
 }
 
-// ReadScripts reads script files; the name of a script is that of its file.
+// ReadScripts reads script files; the name of a script is that of its file. Where
+// there is no such file, queue is queue.lua of the library.
 func ReadScripts(files []string) ([]command.Script, error) {
 	out := make([]command.Script, 0, len(files))
 	for _, f := range files {
 		source, err := os.ReadFile(f)
+		read := command.Script{Name: filepath.Base(f), Source: string(source)}
+		if errors.Is(err, os.ErrNotExist) {
+			if s, ok := scripts.Get(f + ".lua"); ok {
+				read, err = s, nil
+			}
+		}
 		if err != nil {
 			return nil, &UsageError{err.Error()}
 		}
-		name := filepath.Base(f)
-		if slices.ContainsFunc(out, func(s command.Script) bool { return s.Name == name }) {
-			return nil, &UsageError{fmt.Sprintf("two scripts are named %s", name)}
+		if slices.ContainsFunc(out, func(s command.Script) bool { return s.Name == read.Name }) {
+			return nil, &UsageError{fmt.Sprintf("two scripts are named %s", read.Name)}
 		}
-		out = append(out, command.Script{Name: name, Source: string(source)})
+		out = append(out, read)
 	}
 	return out, nil
 }
