@@ -10,7 +10,7 @@ CC_FOUND    := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE := ./raft/... ./luafsm/... ./persist/... ./gossip/... ./client/... ./internal/replica/... ./internal/node/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race sim storage chaos arch bench clean
+.PHONY: help build run test check race sim storage chaos arch bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ arch: ## the machine as arm64 and s390x, compared with this one (needs qemu-user
 
 bench: ## run the Go benchmarks; bin/syncsh bench loads a cluster
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+docs: ## write docs/OBJECTS.md from the comments in scripts/
+	@mkdir -p bin
+	@$(GO) run ./internal/objdoc >bin/OBJECTS.md && mv bin/OBJECTS.md docs/OBJECTS.md
 
 clean: ## delete what was built
 	rm -rf bin
