@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 
 	"github.com/yuin/gopher-lua/ast"
@@ -37,11 +38,12 @@ func init() { // refers to itself through .help
 		{".members", "", "the members", dotMembers},
 		{".load", "FILE", "deploys a script that defines objects, or one of the library by its name; runs any other here", dotLoad},
 		{".edit", "[OBJECT]", "opens the object's script in $EDITOR and deploys it", dotEdit},
+		{".all", "", "prints the last results again, uncut", func(ctx context.Context, c *Console, _ string) error { return c.Session.PrintAll(ctx) }},
 		{".watch", "EXPR", "prints the expression's value every second", dotWatch},
 		{".stop", "", "stops .watch, all timers and watches", dotStop},
-		{".time", "on|off", "prints how long each input took", onOff((*Session).SetTiming)},
-		{".stale", "on|off", "reads from this node without asking the leader", onOff((*Session).SetStale)},
-		{".json", "on|off", "prints results as JSON", onOff((*Session).SetJSON)},
+		{".time", "on|off", "prints how long each input took", onOff(".time", (*Session).timingFlag)},
+		{".stale", "on|off", "reads from this node without asking the leader", onOff(".stale", (*Session).staleFlag)},
+		{".json", "on|off", "prints results as JSON", onOff(".json", (*Session).jsonFlag)},
 		{".snapshot", "", "dumps the state to disk now", dotSnapshot},
 		{".quit", "", "leaves, as Ctrl-D does", func(context.Context, *Console, string) error { return errQuit }},
 	}
@@ -115,13 +117,19 @@ func dotStop(ctx context.Context, c *Console, _ string) error {
 	return err
 }
 
-func onOff(set func(*Session, bool)) func(context.Context, *Console, string) error {
+// onOff sets a flag, or without an argument says how it stands.
+func onOff(name string, flag func(*Session) *atomic.Bool) func(context.Context, *Console, string) error {
 	return func(_ context.Context, c *Console, arg string) error {
+		f := flag(c.Session)
 		switch arg {
-		case "on", "":
-			set(c.Session, true)
-		case "off":
-			set(c.Session, false)
+		case "on", "off":
+			f.Store(arg == "on")
+		case "":
+			state := "off"
+			if f.Load() {
+				state = "on"
+			}
+			fmt.Fprintf(c.out, "%s is %s\n", name, state)
 		default:
 			return &UsageError{fmt.Sprintf("on or off expected, not '%s'", arg)}
 		}

@@ -28,6 +28,8 @@ type Config struct {
 	// KeepGoing says that an error which a timer or callback raises is printed
 	// and no more, as at the REPL; else it ends the session.
 	KeepGoing bool
+	// Pretty is how results are shown on a terminal; nil: one line per value.
+	Pretty *Pretty
 }
 
 // Session is client-side Lua with a cluster's objects as globals.
@@ -56,7 +58,8 @@ type Session struct {
 	declared map[string]bool         // globals that were assigned once: reading them gives nil, not an error
 	timers   map[*timer]bool
 	watches  map[*subscription]bool
-	open     int // asynchronous calls without an answer and one-shot timers
+	results  []lua.LValue // of the last input that had any, for .all; kept with Pretty only
+	open     int          // asynchronous calls without an answer and one-shot timers
 	idle     []idleWaiter
 }
 
@@ -221,10 +224,32 @@ func (s *Session) printResults(values []lua.LValue) error {
 		}
 		return nil
 	}
-	for _, line := range FormatResults(values) {
+	lines := FormatResults
+	if p := s.conf.Pretty; p != nil && len(values) > 0 {
+		s.results = values
+		lines = func(values []lua.LValue) []string { return p.results(values, false) }
+	}
+	for _, line := range lines(values) {
 		s.writeLine(line)
 	}
 	return nil
+}
+
+// PrintAll prints the results of the last input again, uncut.
+func (s *Session) PrintAll(ctx context.Context) error {
+	return s.do(ctx, func(*task) error {
+		p := s.conf.Pretty
+		switch {
+		case p == nil: // nothing was cut
+			return &UsageError{".all is for a terminal: elsewhere results are not cut"}
+		case len(s.results) == 0:
+			return &UsageError{"no input had a result yet"}
+		}
+		for _, line := range p.results(s.results, true) {
+			s.writeLine(line)
+		}
+		return nil
+	})
 }
 
 func (s *Session) writeLine(line string) {
@@ -337,15 +362,15 @@ func (s *Session) Refresh(ctx context.Context) error {
 // Description is what is known of the objects.
 func (s *Session) Description() *command.Description { return s.description.Load() }
 
-// SetStale chooses whether reads are answered by the asked node alone; if not,
-// they have the Config's mode, linearizable if that is stale.
-func (s *Session) SetStale(on bool) { s.stale.Store(on) }
+// staleFlag says whether reads are answered by the asked node alone; if not, they
+// have the Config's mode, linearizable if that is stale.
+func (s *Session) staleFlag() *atomic.Bool { return &s.stale }
 
-// SetJSON chooses whether results are printed as JSON.
-func (s *Session) SetJSON(on bool) { s.json.Store(on) }
+// jsonFlag says whether results are printed as JSON.
+func (s *Session) jsonFlag() *atomic.Bool { return &s.json }
 
-// SetTiming chooses whether the time that an input took is printed.
-func (s *Session) SetTiming(on bool) { s.timing.Store(on) }
+// timingFlag says whether the time that an input took is printed.
+func (s *Session) timingFlag() *atomic.Bool { return &s.timing }
 
 // StopTimers ends all timers and watches and says how many there were.
 func (s *Session) StopTimers(ctx context.Context) (n int, err error) {
