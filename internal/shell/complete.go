@@ -44,13 +44,28 @@ func (c *Console) candidates(before string) (word string, out []string) {
 	if trimmed := strings.TrimLeft(before, " "); len(c.pending) == 0 && strings.HasPrefix(trimmed, ".") {
 		return c.dotCandidates(trimmed)
 	}
-	if trimmed, ok := strings.CutPrefix(strings.TrimLeft(before, " "), "?"); ok {
+	if trimmed := strings.TrimLeft(before, " "); strings.HasPrefix(trimmed, "?") {
+		trimmed = strings.TrimLeft(trimmed, "?")
+		if name, _, ok := strings.Cut(trimmed, "."); ok {
+			o, _ := object(c.Session.Description(), name)
+			for _, m := range o.Methods {
+				out = append(out, name+"."+m.Name)
+			}
+			return trimmed, out
+		}
 		return trimmed, objectNames(c.Session.Description())
 	}
 	name := lastName.FindString(before)
 	at := strings.LastIndexAny(name, ".:")
 	if at < 0 {
-		return name, append(c.globalNames(), luaWords...)
+		param, ok := parameter(c.Session.Description(), strings.TrimSuffix(before, name))
+		switch {
+		case ok && name == "": // what is expected, not all that there is
+			return name, []string{param}
+		case ok:
+			out = append(out, param)
+		}
+		return name, append(append(out, c.globalNames()...), luaWords...)
 	}
 	word, sep := name[at+1:], name[at]
 	path := strings.FieldsFunc(name[:at], func(r rune) bool { return r == '.' || r == ':' })

@@ -34,6 +34,7 @@ type Console struct {
 
 	pending []string // lines of an input that is not complete yet
 	line    int      // lines read before pending
+	source  string   // the last input, for messages that show a place in it
 }
 
 // errQuit is returned by a line that leaves.
@@ -55,6 +56,9 @@ func (c *Console) Line(ctx context.Context, line string) (more bool, err error) 
 		case isDot(trimmed):
 			c.line++
 			return false, c.dot(ctx, trimmed)
+		case strings.HasPrefix(trimmed, "??"):
+			c.line++
+			return false, c.showSource(ctx, strings.TrimSpace(trimmed[2:]))
 		case strings.HasPrefix(trimmed, "?"):
 			c.line++
 			return false, c.help(ctx, strings.TrimSpace(trimmed[1:]))
@@ -67,7 +71,8 @@ func (c *Console) Line(ctx context.Context, line string) (more bool, err error) 
 	if c.numbers {
 		at = c.line + 1
 	}
-	err = c.Session.Input(ctx, c.name, at, strings.Join(c.pending, "\n"))
+	c.source = strings.Join(c.pending, "\n")
+	err = c.Session.Input(ctx, c.name, at, c.source)
 	if errors.Is(err, ErrIncomplete) {
 		return true, nil
 	}

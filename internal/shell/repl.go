@@ -52,21 +52,24 @@ type terminal struct {
 	console *Console
 	prompt  atomic.Pointer[string]
 	more    atomic.Bool // the prompt is that of a further line
+	colours bool
 }
 
 func runTerminal(ctx context.Context, conf REPLConfig) error {
-	t := &terminal{conf: conf}
+	t := &terminal{conf: conf, colours: coloursWanted()}
 	t.setPrompt(ctx)
 	rl, err := readline.NewEx(&readline.Config{
 		Prompt: t.promptText(), HistoryFile: historyFile(), HistoryLimit: 10_000, HistorySearchFold: true,
-		AutoComplete: t, InterruptPrompt: "^C", EOFPrompt: "\n", Stdin: conf.In,
+		DisableAutoSaveHistory: true, AutoComplete: t, Painter: t, FuncFilterInputRune: t.filter,
+		InterruptPrompt: "^C", EOFPrompt: "\n", Stdin: conf.In,
 	})
 	if err != nil {
 		return err
 	}
 	defer rl.Close()
 	t.rl = rl
-	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Mode: conf.Mode, JSON: conf.JSON, Out: rl.Stdout(), Err: rl.Stderr(), KeepGoing: true})
+	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Mode: conf.Mode, JSON: conf.JSON, Out: rl.Stdout(), Err: rl.Stderr(), KeepGoing: true,
+		Pretty: &Pretty{Width: readline.GetScreenWidth, Colours: t.colours}})
 	defer s.Close()
 	t.console = NewConsole(s, conf.Node, "input", conf.Extra)
 	defer t.console.stopWatch()
@@ -98,6 +101,28 @@ func (t *terminal) Do(line []rune, pos int) ([][]rune, int) {
 	return t.console.Do(line, pos)
 }
 
+// filter sees each key before readline does. Ctrl-C clears the line at once:
+// readline alone would only close an open list of completions or a search.
+func (t *terminal) filter(key rune) (rune, bool) {
+	if t.rl != nil && key == readline.CharInterrupt {
+		if t.rl.Operation.IsInCompleteMode() {
+			t.rl.Operation.ExitCompleteMode(true)
+		}
+		if t.rl.Operation.IsSearchMode() {
+			t.rl.Operation.ExitSearchMode(true)
+		}
+	}
+	return key, true
+}
+
+// remember puts a line into the history, without its secrets.
+func (t *terminal) remember(line string) {
+	// Without the empty line first readline would store a line that was recalled
+	// and changed as it was typed, not as it is given here.
+	t.rl.SaveHistory("")                //nolint:errcheck // stores nothing
+	t.rl.SaveHistory(maskSecrets(line)) //nolint:errcheck // a history that can't be written must not end the work
+}
+
 func (t *terminal) loop(ctx context.Context, s *Session) error {
 	for {
 		t.rl.SetPrompt(t.promptText())
@@ -112,6 +137,7 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 		case err != nil: // io.EOF: Ctrl-D, or the terminal is gone
 			return nil
 		}
+		t.remember(line)
 		var more bool
 		err = Interruptible(ctx, func(ctx context.Context) (err error) {
 			more, err = t.console.Line(ctx, line)
@@ -124,9 +150,22 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 		case s.Err() != nil:
 			return s.Err()
 		case err != nil:
-			fmt.Fprintln(t.rl.Stderr(), ErrorText(err, s.json.Load()))
+			t.report(err)
 		}
 	}
+}
+
+// report says what went wrong and, where it is known, shows the place.
+func (t *terminal) report(err error) {
+	text := harmlessLines(ErrorText(err, t.console.Session.json.Load()))
+	place := placeOf(err, t.console.source, t.console.Session.Description())
+	if t.colours {
+		text = paint(colourError, text)
+	}
+	if place != "" {
+		text += "\n" + place
+	}
+	fmt.Fprintln(t.rl.Stderr(), text)
 }
 
 // follow keeps the prompt true: node, role and term may change at any time. That
@@ -134,7 +173,7 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 func (t *terminal) follow(ctx context.Context) {
 	tick := time.NewTicker(statusPeriod)
 	defer tick.Stop()
-	lost := false
+	lost, leaderless := false, false
 	for {
 		select {
 		case <-tick.C:
@@ -142,7 +181,7 @@ func (t *terminal) follow(ctx context.Context) {
 			return
 		}
 		before := t.promptText()
-		err := t.setPrompt(ctx)
+		st, err := t.setPrompt(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -153,6 +192,13 @@ func (t *terminal) follow(ctx context.Context) {
 			fmt.Fprintln(t.rl.Stderr(), "connected again")
 		}
 		lost = err != nil
+		if st != nil && leaderless != (st.Leader == "") {
+			if leaderless = st.Leader == ""; leaderless {
+				fmt.Fprintf(t.rl.Stderr(), "no leader: %s waits for one\n", st.Name)
+			} else {
+				fmt.Fprintf(t.rl.Stderr(), "%s leads, term %d\n", st.Leader, st.Term)
+			}
+		}
 		if after := t.promptText(); after != before {
 			t.rl.SetPrompt(after)
 			t.rl.Refresh()
@@ -160,13 +206,13 @@ func (t *terminal) follow(ctx context.Context) {
 	}
 }
 
-func (t *terminal) setPrompt(ctx context.Context) error {
+func (t *terminal) setPrompt(ctx context.Context) (*client.NodeStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusPeriod)
 	defer cancel()
 	st, err := t.conf.Node.NodeStatus(ctx)
 	text := Prompt(st)
 	t.prompt.Store(&text)
-	return err
+	return st, err
 }
 
 func (t *terminal) promptText() string {
