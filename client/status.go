@@ -68,6 +68,30 @@ type StatusNode struct {
 	Undecided   bool             `json:"undecided,omitempty"`    // voters differ, and no digest is that of a majority
 	Divergence  *wire.Divergence `json:"divergence,omitempty"`   // the last one since the node started
 	DiskFull    string           `json:"disk_full,omitempty"`    // why the node takes no calls into the log
+
+	Arch     string `json:"arch,omitempty"`            // operating system and architecture
+	Machine  int    `json:"machine_version,omitempty"` // of the semantics of scripts, in force
+	FilesMax int    `json:"files_max,omitempty"`       // how many files its process may have open
+	// RoundTripMs is how long its answer took. ClockOffsetMs is its wall clock less
+	// that of who asks, wrong by at most half of the round trip; nil when it did not say.
+	RoundTripMs   float64  `json:"round_trip_ms,omitempty"`
+	ClockOffsetMs *float64 `json:"clock_offset_ms,omitempty"`
+}
+
+// timed is what a node said, and when it was asked and answered.
+type timed struct {
+	*NodeStatus
+	asked, answered time.Time
+}
+
+// clock adds what the times say.
+func (a *timed) clock(n *StatusNode) {
+	trip := a.answered.Sub(a.asked)
+	n.RoundTripMs = float64(trip.Microseconds()) / 1000
+	if a.ClockMs != 0 {
+		offset := float64(time.UnixMilli(a.ClockMs).Sub(a.asked.Add(trip/2)).Microseconds()) / 1000
+		n.ClockOffsetMs = &offset
+	}
 }
 
 // NodeStatus asks the connected node for its status.
@@ -117,19 +141,33 @@ func (c *Client) Members(ctx context.Context) ([]Member, error) {
 
 // Status asks every member, each at its own address.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
+	asked := time.Now()
 	first, err := c.NodeStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return aggregate(first, c.askAll(ctx, first)), nil
+	answers := c.askAll(ctx, &timed{first, asked, time.Now()})
+	says, when := make([]*NodeStatus, len(answers)), map[string]*timed{}
+	for i, a := range answers {
+		if a != nil {
+			says[i], when[a.ID] = a.NodeStatus, a
+		}
+	}
+	s := aggregate(first, says)
+	for i := range s.Nodes {
+		if a := when[s.Nodes[i].ID]; a != nil {
+			a.clock(&s.Nodes[i])
+		}
+	}
+	return s, nil
 }
 
 // askAll asks the members that first knows; nil stands for one that did not
 // answer.
-func (c *Client) askAll(ctx context.Context, first *NodeStatus) []*NodeStatus {
+func (c *Client) askAll(ctx context.Context, first *timed) []*timed {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	out := make([]*NodeStatus, len(first.Members))
+	out := make([]*timed, len(first.Members))
 	turn := make(chan struct{}, statusAtOnce)
 	var all sync.WaitGroup
 	for i, m := range first.Members {
@@ -151,7 +189,7 @@ func (c *Client) askAll(ctx context.Context, first *NodeStatus) []*NodeStatus {
 }
 
 // askNode asks one node over a connection of its own.
-func (c *Client) askNode(ctx context.Context, addr string) (*NodeStatus, error) {
+func (c *Client) askNode(ctx context.Context, addr string) (*timed, error) {
 	k, err := c.openConn(ctx, addr)
 	if err != nil {
 		return nil, err
@@ -160,6 +198,7 @@ func (c *Client) askNode(ctx context.Context, addr string) (*NodeStatus, error) 
 	defer context.AfterFunc(ctx, func() { k.nc.Close() })()
 	b, mark := wire.BeginFrame(nil)
 	b = wire.AppendRequest(b, wire.Request{ID: 1, Op: wire.OpStatus, Mode: Stale, TimeoutMs: uint32(statusTimeout.Milliseconds())})
+	asked := time.Now()
 	if _, err := k.nc.Write(wire.EndFrame(b, mark)); err != nil {
 		return nil, err
 	}
@@ -167,6 +206,7 @@ func (c *Client) askNode(ctx context.Context, addr string) (*NodeStatus, error) 
 	if err != nil {
 		return nil, err
 	}
+	answered := time.Now()
 	_, res, err := wire.DecodeReply(frame)
 	if err == nil {
 		err = res.Err()
@@ -174,7 +214,11 @@ func (c *Client) askNode(ctx context.Context, addr string) (*NodeStatus, error) 
 	if err != nil {
 		return nil, err
 	}
-	return decodeStatus(res)
+	s, err := decodeStatus(res)
+	if err != nil {
+		return nil, err
+	}
+	return &timed{s, asked, answered}, nil
 }
 
 // aggregate makes one picture of what the members say: answers[i] is of
@@ -228,5 +272,6 @@ func statusNode(m Member, a *NodeStatus) StatusNode {
 		Digest: a.Digest, DigestIndex: a.DigestIndex, Alive: true, Diverged: a.Diverged, Version: a.Version,
 		Durability: a.Durability, SnapshotIndex: a.SnapshotIndex, LogFirst: a.LogFirst, LogBytes: a.LogBytes, UptimeSeconds: a.UptimeSeconds,
 		Leader: a.Leader, AgreedIndex: a.AgreedIndex, Undecided: a.Undecided, Divergence: a.Divergence, DiskFull: a.DiskFull,
+		Arch: a.Arch, Machine: a.Machine, FilesMax: a.FilesMax,
 	}
 }

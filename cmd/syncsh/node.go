@@ -109,20 +109,26 @@ func (f *nodeFlags) prepare() error {
 	if !f.keyGiven {
 		return nil
 	}
-	text, err := os.ReadFile(f.keyFile)
+	key, err := readKey(f.keyFile)
+	f.conf.Key = key
+	return err
+}
+
+// readKey reads a gossip key.
+func readKey(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return &shell.UsageError{Text: fmt.Sprintf("--key-file: %v", err)}
+		return nil, &shell.UsageError{Text: fmt.Sprintf("--key-file: %v", err)}
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil {
-		return &shell.UsageError{Text: fmt.Sprintf("--key-file %s: %v; want %d bytes in base64", f.keyFile, err, gossipKeyBytes)}
+		return nil, &shell.UsageError{Text: fmt.Sprintf("--key-file %s: %v; want %d bytes in base64", file, err, gossipKeyBytes)}
 	}
 	// An empty key would be none: gossip that anybody can read and send.
 	if len(key) != gossipKeyBytes {
-		return &shell.UsageError{Text: fmt.Sprintf("--key-file %s: a key of %d bytes, want %d bytes in base64", f.keyFile, len(key), gossipKeyBytes)}
+		return nil, &shell.UsageError{Text: fmt.Sprintf("--key-file %s: a key of %d bytes, want %d bytes in base64", file, len(key), gossipKeyBytes)}
 	}
-	f.conf.Key = key
-	return nil
+	return key, nil
 }
 
 // checkNumbers refuses 0, which is a default only in a node.Config.

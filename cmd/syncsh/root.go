@@ -73,7 +73,7 @@ outcome unknown; 5 denied; 130 interrupted.`,
 	root.Flags().BoolVar(&json, "json", false, "print results as JSON")
 	root.AddCommand(newDev(), newNode(), newREPL(), newRun(), newCall(), newEval(), newWatch(), newDeploy(), newCheck(), newScripts(),
 		newDrop(), newSettings(), newMemberCommand(), newTransfer(), newStatus(), newMembers(), newSnapshot(), newBackup(), newRestore(), newInspect(), newLog(),
-		newVerify(), newRecover(), newBench(), newVersion())
+		newVerify(), newRecover(), newBench(), newDoctor(), newVersion())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &shell.UsageError{Text: fmt.Sprintf("%s; see '%s --help'", flagError(err), cmd.CommandPath())}
 	})

@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"internal/fault":   {"persist"},
 	"internal/objdoc":  {"raft", "luafsm", "scripts", "internal/codec", "internal/command"},
 	"internal/bench":   {"raft", "client", "internal/codec", "internal/command", "internal/wire"},
+	"internal/doctor":  {"persist", "gossip", "client", "internal/node"},
 	"cmd/syncsh":       {"*"},
 }
 
@@ -63,7 +64,7 @@ var notInCoreExcept = map[string][]string{
 }
 
 // osAndNet may be used by these; the rest is handed its files and connections.
-var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/fault", "internal/objdoc", "internal/wire/wiretest", "internal/sim"}
+var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/doctor", "internal/fault", "internal/objdoc", "internal/wire/wiretest", "internal/sim"}
 
 // root is the directory of go.mod.
 func root(t *testing.T) string {

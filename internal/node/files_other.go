@@ -2,5 +2,5 @@
 
 package node
 
-// filesMax is how many files the process may have open.
-func filesMax() int { return 1 << 30 }
+// FilesMax is how many files the process may have open.
+func FilesMax() int { return 1 << 30 }

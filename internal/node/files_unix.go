@@ -4,8 +4,8 @@ package node
 
 import "golang.org/x/sys/unix"
 
-// filesMax is how many files the process may have open.
-func filesMax() int {
+// FilesMax is how many files the process may have open.
+func FilesMax() int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > 1<<30 {
 		return 1 << 30

@@ -299,7 +299,7 @@ const (
 )
 
 // clientsRoom is how many clients may be connected.
-func clientsRoom() int { return max(4, min(clientsMax, filesMax()-filesReserved)) }
+func clientsRoom() int { return max(4, min(clientsMax, FilesMax()-filesReserved)) }
 
 // admitClient counts a client in, unless there are too many.
 func (n *Node) admitClient() bool {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/syncsh/syncsh/internal/codec"
@@ -104,6 +105,7 @@ func (n *Node) bootStatus() wire.NodeStatus {
 	return wire.NodeStatus{
 		Cluster: n.Cluster(), Name: n.cfg.Name, ID: idString(n.id), Addr: n.advertise, Role: "joining",
 		Version: n.cfg.Build, Durability: n.cfg.Durability, UptimeSeconds: time.Since(n.started).Seconds(),
+		Arch: runtime.GOOS + "/" + runtime.GOARCH, ClockMs: n.cfg.Now().UnixMilli(), FilesMax: FilesMax(),
 	}
 }
 

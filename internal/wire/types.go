@@ -155,6 +155,10 @@ type NodeStatus struct {
 	Undecided   bool        `msgpack:"undecided" json:"undecided"`       // voters differ, and no digest is that of a majority
 	Divergence  *Divergence `msgpack:"divergence,omitempty" json:"divergence,omitempty"`
 	DiskFull    string      `msgpack:"disk_full,omitempty" json:"disk_full,omitempty"` // why no calls are taken; empty while there is room
+
+	Arch     string `msgpack:"arch" json:"arch"`           // operating system and architecture, as linux/amd64
+	ClockMs  int64  `msgpack:"clock_ms" json:"clock_ms"`   // the wall clock when the node answered, Unix time
+	FilesMax int    `msgpack:"files_max" json:"files_max"` // how many files its process may have open
 }
 
 // Divergence is the last time that a node's state was not that of a majority of
