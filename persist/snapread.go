@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/xxh3"
@@ -71,18 +73,25 @@ func (d *Dir) openSnapshot(name string) (*SnapshotReader, error) {
 		return nil, err
 	}
 	meta.Bytes = uint64(size)
+	return &SnapshotReader{f: f, name: name, meta: meta, dec: decoders.Get().(*zstd.Decoder), offset: offset}, nil
+}
+
+// decoders are used again, as encoders are.
+var decoders = sync.Pool{New: func() any {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxMemory(snapshotBlockBytes), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
-		f.Close()
-		return nil, err
+		panic(fmt.Sprintf("persist: options of the decompressor: %v", err)) // they are constants
 	}
-	return &SnapshotReader{f: f, name: name, meta: meta, dec: dec, offset: offset}, nil
-}
+	return dec
+}}
 
 // Close ends the reading.
 func (r *SnapshotReader) Close() error {
-	r.dec.Close()
+	if r.dec != nil {
+		decoders.Put(r.dec)
+		r.dec = nil
+	}
 	r.err = ErrClosed
 	return r.f.Close()
 }
@@ -112,9 +121,8 @@ func (r *SnapshotReader) next() ([]byte, error) {
 	if stored > snapshotBlockBytes || content > snapshotBlockBytes {
 		return nil, damage(r.name, r.offset, "block of %d bytes with %d bytes of content", stored, content)
 	}
-	if r.data == nil {
-		r.data, r.raw = make([]byte, snapshotBlockBytes), make([]byte, 0, snapshotBlockBytes)
-	}
+	// Room as this block needs it: most snapshots are far smaller than a block.
+	r.data = slices.Grow(r.data[:0], int(stored))
 	data := r.data[:stored]
 	if err := readFull(r.f, data, r.offset+blockHeadBytes); err != nil {
 		return nil, cutShort(r.name, r.offset, err)
@@ -129,6 +137,9 @@ func (r *SnapshotReader) next() ([]byte, error) {
 	if kind == blockZstd {
 		var err error
 		// The room is the bound: more than it is an error, not an allocation.
+		if uint32(cap(r.raw)) < content {
+			r.raw = make([]byte, 0, content)
+		}
 		if out, err = r.dec.DecodeAll(data, r.raw[:0]); err != nil {
 			return nil, damage(r.name, r.offset, "%v", err)
 		}

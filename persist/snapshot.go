@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/xxh3"
@@ -222,6 +223,16 @@ type SnapshotWriter struct {
 	done   bool
 }
 
+// encoders are used again: one has a few hundred kilobytes of tables.
+var encoders = sync.Pool{New: func() any {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(snapshotBlockBytes), zstd.WithEncoderCRC(false))
+	if err != nil {
+		panic(fmt.Sprintf("persist: options of the compressor: %v", err)) // they are constants
+	}
+	return enc
+}}
+
 // CreateSnapshot begins the snapshot of the state after the entry at index. It
 // exists once Finish has returned.
 func (d *Dir) CreateSnapshot(index raft.Index, term raft.Term, config raft.Configuration) (*SnapshotWriter, error) {
@@ -230,16 +241,11 @@ func (d *Dir) CreateSnapshot(index raft.Index, term raft.Term, config raft.Confi
 	if len(head) > snapshotHeadMax {
 		return nil, fmt.Errorf("snapshot head of %d bytes, at most %d: %w", len(head), snapshotHeadMax, ErrTooLarge)
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(snapshotBlockBytes), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return nil, err
-	}
 	f, tmp, err := d.createTmp()
 	if err != nil {
 		return nil, fmt.Errorf("snapshot at %d: %w", index, err)
 	}
-	w := &SnapshotWriter{d: d, f: f, tmp: tmp, meta: meta, enc: enc, raw: make([]byte, 0, snapshotBlockBytes)}
+	w := &SnapshotWriter{d: d, f: f, tmp: tmp, meta: meta, enc: encoders.Get().(*zstd.Encoder)}
 	if w.put(head); w.err != nil {
 		w.Abort()
 		return nil, w.err
@@ -341,7 +347,8 @@ func (w *SnapshotWriter) Abort() {
 		return
 	}
 	w.done = true
-	w.enc.Close()
+	encoders.Put(w.enc)
+	w.enc = nil
 	w.d.dropTmp(w.f, w.tmp)
 }
 

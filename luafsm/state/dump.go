@@ -44,7 +44,7 @@ func (v *Version) Dump(w io.Writer) error {
 	if _, err := io.WriteString(w, dumpMagic+string(byte(dumpVersion))); err != nil {
 		return err
 	}
-	d := dumper{w: w, view: v, buf: make([]byte, 4, dumpChunk+4096)}
+	d := dumper{w: w, view: v, buf: make([]byte, 4)} // grows: most states are far smaller than a chunk
 	for _, sec := range v.sections {
 		if sec.t.Count(v) > 0 {
 			d.buf = codec.AppendString(d.buf, sec.name)
@@ -71,7 +71,7 @@ func (d *dumper) flush() {
 		_, d.err = d.w.Write(d.buf)
 	}
 	if cap(d.buf) > 2*dumpChunk { // a long string made it
-		d.buf = make([]byte, 4, dumpChunk+4096)
+		d.buf = make([]byte, 4)
 	}
 	d.buf = d.buf[:4]
 }
