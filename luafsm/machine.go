@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/luafsm/state"
 	"github.com/syncsh/syncsh/raft"
 	lua "github.com/yuin/gopher-lua"
@@ -224,7 +225,9 @@ func (m *Machine) applyBatch(e raft.Entry, r *Results) {
 		}
 		return
 	}
-	m.clock = max(m.clock, h.Clock)
+	if m.clock = max(m.clock, h.Clock); mutant.On(mutant.ClockBack) {
+		m.clock = h.Clock
+	}
 	m.expireSessions()
 	for done < h.Count {
 		prog, start := m.prog, len(r.Buf)
@@ -477,7 +480,11 @@ func (m *Machine) DryRun(cmd []byte, clock int64, dst []byte) []byte {
 	if failed != nil {
 		dst = m.failed(dst[:start], prog.x, failed)
 	}
-	m.store.Rollback()
+	if mutant.On(mutant.DryRunKept) {
+		m.commit()
+	} else {
+		m.store.Rollback()
+	}
 	m.current.dry = false
 	prog.x.fold()
 	m.roots, m.code, m.clock, m.charged, m.version, m.err = rts, c, clk, charged, version, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/luafsm/state"
 	lua "github.com/yuin/gopher-lua"
 )
@@ -168,6 +169,8 @@ func (m *Machine) enter(b []byte, h command.Head) ([]byte, bool) {
 	m.current.in = inSession{t: t, id: h.Session, serial: h.Serial, acked: h.Acked}
 	floor := max(sessionNumber(t, atFloor), h.Acked)
 	switch {
+	case mutant.On(mutant.SerialUnchecked):
+		return b, false
 	case h.Serial <= floor:
 		return m.refuse(b, command.CodeBadArgument, "call %d of session %016x was acknowledged already", h.Serial, h.Session), true
 	case h.Serial-floor > sessionWindow:
@@ -232,6 +235,9 @@ func (m *Machine) remember(result []byte) {
 	m.current.in.t = nil
 	m.begin()
 	m.renew(in.t, in.id)
+	if mutant.On(mutant.ResultForgotten) {
+		in.acked++
+	}
 	m.acknowledge(in.t, in.acked)
 	if in.keep {
 		m.keep(in.t, in.serial, result)

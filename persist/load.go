@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/syncsh/syncsh/internal/codec"
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/raft"
 )
 
@@ -246,7 +247,7 @@ func (r *replay) segment(i int) (cut bool, err error) {
 		start := r.offset + recordHeadBytes
 		payload := r.buf[start : start+int64(h.length)]
 		next := r.offset + recordBytes(len(payload))
-		if crc32.Checksum(payload, castagnoli) != h.sum {
+		if crc32.Checksum(payload, castagnoli) != h.sum && !mutant.On(mutant.RecordSumUnchecked) {
 			return r.endOf(i, next)
 		}
 		if h.prev != r.prev {
@@ -270,7 +271,7 @@ func (r *replay) endOf(i int, from int64) (cut bool, err error) {
 		return false, damage(name, r.offset, "damaged record: the first one of a segment is synced before the segment is used")
 	}
 	later, synced := r.laterRecords(i, from)
-	if r.syncedWhole(i) || synced > r.offset {
+	if (r.syncedWhole(i) || synced > r.offset) && !mutant.On(mutant.DamageCut) {
 		return false, damage(name, r.offset, "damaged record: what was stored here was synced, and good data follows")
 	}
 	if i+1 < len(r.heads) {
@@ -471,7 +472,7 @@ func (d *Dir) finishLoad(r *replay, old []uint64) error {
 		return err
 	}
 	l.file, d.log = f, l
-	if r.torn != nil {
+	if r.torn != nil && !mutant.On(mutant.TornTailKept) {
 		// Bytes of the torn write must not turn into records once new ones lie
 		// before them.
 		if err := zero(f, r.offset, l.size); err != nil {

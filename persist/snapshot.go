@@ -16,6 +16,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/syncsh/syncsh/internal/codec"
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/raft"
 )
 
@@ -363,8 +364,10 @@ func (d *Dir) dropTmp(f File, tmp string) {
 
 // publish makes a whole snapshot file durable, checks it and gives it its name.
 func (d *Dir) publish(f File, tmp string, meta raft.SnapshotMeta) error {
-	if err := f.Sync(); err != nil {
-		return err
+	if !mutant.On(mutant.SnapshotUnsynced) {
+		if err := f.Sync(); err != nil {
+			return err
+		}
 	}
 	if err := d.verify(tmp, meta); err != nil {
 		return err
@@ -375,8 +378,10 @@ func (d *Dir) publish(f File, tmp string, meta raft.SnapshotMeta) error {
 	if err := d.fs.Rename(d.file(tmp), d.file(name)); err != nil {
 		return err
 	}
-	if err := d.fs.SyncDir(d.path); err != nil {
-		return err
+	if !mutant.On(mutant.RenameUnsynced) {
+		if err := d.fs.SyncDir(d.path); err != nil {
+			return err
+		}
 	}
 	d.mu.Lock()
 	delete(d.broken, name)

@@ -1,6 +1,10 @@
 package raft
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/syncsh/syncsh/internal/mutant"
+)
 
 // Propose appends an entry of the caller's data that covers span indexes. It
 // returns the first and last of them and the term: the entry is committed when
@@ -164,7 +168,7 @@ func (r *Raft) handleAppend(m *Message) {
 	if n := len(m.Entries); n > 0 {
 		end = m.Entries[n-1].Index
 	}
-	if end <= r.commit {
+	if end <= r.commit && !mutant.On(mutant.TruncateCommitted) {
 		// Old. What is committed here is in every leader's log.
 		r.ack(m, end)
 		return
@@ -184,6 +188,9 @@ func (r *Raft) handleAppend(m *Message) {
 		return
 	}
 	r.appendForeign(entries)
+	if mutant.On(mutant.CommitUnverified) {
+		end = r.log.last()
+	}
 	r.commitTo(r.log.floor(min(m.Commit, end))) // scenario 68
 	r.ack(m, end)
 }
@@ -193,7 +200,7 @@ func (r *Raft) appendForeign(entries []Entry) {
 	for i := range entries {
 		e := &entries[i]
 		if e.Index <= r.log.last() {
-			if t, ok := r.log.term(e.Index); ok && t == e.Term {
+			if t, ok := r.log.term(e.Index); ok && (t == e.Term && !mutant.On(mutant.TruncateCommitted) || mutant.On(mutant.SuffixKept)) {
 				continue // log matching: the same entry
 			}
 		}
@@ -210,7 +217,7 @@ func (r *Raft) appendForeign(entries []Entry) {
 // truncate removes a conflicting suffix. Never anything committed: that would
 // undo what somebody was told (scenario 14).
 func (r *Raft) truncate(to Index) {
-	if to < r.commit {
+	if to < r.commit && !mutant.On(mutant.TruncateCommitted) {
 		r.invariant("truncation to %d below commit %d, log %d..%d", to, r.commit, r.log.base, r.log.last())
 	}
 	r.log.truncate(to)
@@ -225,6 +232,9 @@ func (r *Raft) truncate(to Index) {
 // one Output only the last is sent.
 func (r *Raft) ack(m *Message, i Index) {
 	reply := Message{Kind: MsgAppendReply, To: m.From, Term: r.term, Stream: m.Stream, LogIndex: i, After: r.savedBy(i)}
+	if mutant.On(mutant.AckUnsynced) {
+		reply.After = 0
+	}
 	if r.ackAt < len(r.messages) {
 		old := &r.messages[r.ackAt]
 		if old.Kind == MsgAppendReply && !old.Reject && old.To == reply.To && old.Term == reply.Term && old.Stream == reply.Stream {
@@ -257,7 +267,7 @@ func (r *Raft) answering(m *Message) *progress {
 		return nil
 	}
 	p := r.progressOf(m.From)
-	if p == nil || p.stream != m.Stream {
+	if p == nil || p.stream != m.Stream && !mutant.On(mutant.RejoinStream) {
 		return nil
 	}
 	p.heardAt = r.now
@@ -371,6 +381,9 @@ func (r *Raft) newStream(p *progress) {
 // (scenarios 20, 70).
 func (r *Raft) matchOf(p *progress) uint64 {
 	if p.id == r.id {
+		if mutant.On(mutant.CountUnsyncedOwn) {
+			return uint64(r.log.last())
+		}
 		return uint64(r.durable)
 	}
 	return uint64(p.match)
@@ -385,7 +398,7 @@ func (r *Raft) maybeCommit() {
 	}
 	if t, ok := r.log.term(i); !ok {
 		r.invariant("a majority has %d, which is no position of the log %d..%d", i, r.log.base, r.log.last())
-	} else if t != r.term {
+	} else if t != r.term && !mutant.On(mutant.CommitOldTerm) {
 		return
 	}
 	r.commitTo(i)

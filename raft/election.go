@@ -1,5 +1,7 @@
 package raft
 
+import "github.com/syncsh/syncsh/internal/mutant"
+
 // becomeFollower ends whatever this member was. A higher term forgets the vote.
 func (r *Raft) becomeFollower(term Term, leader ID) {
 	if term > r.term {
@@ -192,7 +194,7 @@ func (r *Raft) countVotes() {
 				}
 			}
 		}
-		won = won && yes > len(half)/2
+		won = won && (yes > len(half)/2 || r.ignored(half))
 		lost = lost || len(half)-no <= len(half)/2
 	}
 	switch {
@@ -213,7 +215,7 @@ func (r *Raft) countVotes() {
 // candidate whose configuration has the voter.
 func (r *Raft) handleVote(m *Message) {
 	last, lastTerm := r.log.last(), r.log.lastTerm()
-	upToDate := m.LogTerm > lastTerm || m.LogTerm == lastTerm && m.LogIndex >= last // §3.6.1
+	upToDate := m.LogTerm > lastTerm || m.LogTerm == lastTerm && m.LogIndex >= last || mutant.On(mutant.VoteLogUnchecked) // §3.6.1
 	if m.Kind == MsgPreVote {
 		grant := upToDate && m.Term > r.term && !r.loyal() && !r.untrusted()
 		reply := Message{Kind: MsgPreVoteReply, To: m.From, Term: m.Term, Reject: !grant}
@@ -223,7 +225,7 @@ func (r *Raft) handleVote(m *Message) {
 		r.send(reply)
 		return
 	}
-	grant := upToDate && m.Term == r.term && (r.vote == m.From || r.vote == 0 && r.leader == 0) && !r.untrusted() &&
+	grant := upToDate && m.Term == r.term && (r.vote == m.From || r.vote == 0 && r.leader == 0 || mutant.On(mutant.VoteTwice)) && !r.untrusted() &&
 		(m.Transfer || !r.promising()) // the term may have come from others meanwhile
 	if grant {
 		if r.vote == 0 {
@@ -321,7 +323,7 @@ func (r *Raft) quorum(ok func(*progress) bool) bool {
 				n++
 			}
 		}
-		if len(half) > 0 && n <= len(half)/2 {
+		if len(half) > 0 && n <= len(half)/2 && !r.ignored(half) {
 			return false
 		}
 	}
@@ -334,7 +336,7 @@ func (r *Raft) quorumValue(of func(*progress) uint64) uint64 {
 	c := r.config()
 	lowest := ^uint64(0)
 	for _, half := range [2][]ID{c.voters, c.config.Outgoing} {
-		if len(half) == 0 {
+		if len(half) == 0 || r.ignored(half) {
 			continue
 		}
 		v := r.scratch[:0]
@@ -351,6 +353,12 @@ func (r *Raft) quorumValue(of func(*progress) uint64) uint64 {
 		lowest = min(lowest, v[len(v)/2])
 	}
 	return lowest
+}
+
+// ignored tells whether a half is not counted: never, but for a planted bug.
+func (r *Raft) ignored(half []ID) bool {
+	out := r.config().config.Outgoing
+	return mutant.On(mutant.JointNewOnly) && len(out) > 0 && &half[0] == &out[0]
 }
 
 // Transfer hands leadership to a voter, 0 for the one that is best prepared: it

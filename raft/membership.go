@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/syncsh/syncsh/internal/codec"
+	"github.com/syncsh/syncsh/internal/mutant"
 )
 
 // Errors of membership changes and transfers.
@@ -44,7 +45,7 @@ type configAt struct {
 func newConfigAt(i Index, c Configuration) configAt {
 	at := configAt{index: i, config: c}
 	for _, m := range c.Members {
-		if m.Role == Voter {
+		if m.Role == Voter || mutant.On(mutant.LearnerCounts) && m.Role == Learner {
 			at.voters = append(at.voters, m.ID)
 		}
 	}
@@ -339,7 +340,12 @@ func (r *Raft) ready(next *configAt, promote []ID) error {
 }
 
 // config is the configuration in force: the last of the log, committed or not.
-func (r *Raft) config() *configAt { return &r.configs[len(r.configs)-1] }
+func (r *Raft) config() *configAt {
+	if mutant.On(mutant.ConfigWhenApplied) {
+		return r.configBefore(r.commit)
+	}
+	return &r.configs[len(r.configs)-1]
+}
 
 // configBefore is the last configuration up to an index.
 func (r *Raft) configBefore(i Index) *configAt {
@@ -377,7 +383,7 @@ func (r *Raft) pushConfig(e *Entry) {
 
 // undoConfigs forgets the configurations behind position to (scenario 36).
 func (r *Raft) undoConfigs(to Index) {
-	for len(r.configs) > 1 && r.config().index > to {
+	for len(r.configs) > 1 && r.config().index > to && !mutant.On(mutant.ConfigNotUndone) {
 		r.configs = r.configs[:len(r.configs)-1]
 		r.changed = true
 	}

@@ -1,6 +1,10 @@
 package raft
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/syncsh/syncsh/internal/mutant"
+)
 
 // Raft is one member.
 type Raft struct {
@@ -144,6 +148,9 @@ func New(cfg Config, initial Initial) (*Raft, error) {
 	}
 	r.commit = r.log.floor(r.commit)
 	r.handed = max(initial.Applied, r.snapshot.Index)
+	if mutant.On(mutant.AppliedOffByOne) && r.handed < r.commit {
+		r.handed = r.log.between(r.handed, r.commit)[0].Index
+	}
 	r.applied = r.handed
 	if r.handed != 0 && r.log.floor(r.handed) != r.handed {
 		return nil, fmt.Errorf("raft: applied %d is not the end of an entry", r.handed)
@@ -290,6 +297,8 @@ func (r *Raft) admit(m *Message) bool {
 		return m.Kind == MsgPreVote || m.Kind == MsgVote || m.Kind == MsgPreVoteReply && m.Reject
 	case m.Kind == MsgPreVote, m.Kind == MsgPreVoteReply && !m.Reject:
 		return true // about a term that nobody has yet
+	case mutant.On(mutant.NoStepDown) && r.state == Leader:
+		return true
 	case m.Kind == MsgVote && r.loyal() && !m.Transfer:
 		return false
 	case fromLeader:
@@ -352,7 +361,9 @@ func (r *Raft) unsave(to Index) {
 	for i := range r.marks {
 		r.marks[i].last = min(r.marks[i].last, to)
 	}
-	r.durable = min(r.durable, to)
+	if !mutant.On(mutant.AckStale) {
+		r.durable = min(r.durable, to)
+	}
 }
 
 // send queues a message.
@@ -361,7 +372,7 @@ func (r *Raft) send(m Message) { r.messages = append(r.messages, r.stamp(m)) }
 // stamp makes a message wait for the term and vote that it follows from.
 func (r *Raft) stamp(m Message) Message {
 	m.From = r.id
-	if r.termLSN > r.stored {
+	if r.termLSN > r.stored && !(mutant.On(mutant.VoteUnsynced) && m.Kind == MsgVoteReply) {
 		m.After = max(m.After, r.termLSN)
 	}
 	return m
@@ -435,6 +446,11 @@ func (r *Raft) save() Save {
 	if hs != r.saved {
 		r.saved = hs
 		s.HardState = &hs
+		if mutant.On(mutant.VoteForgotten) {
+			s.HardState = &HardState{Term: hs.Term, Commit: hs.Commit}
+		} else if mutant.On(mutant.TermForgotten) && len(s.Entries) == 0 {
+			s.HardState = nil
+		}
 	}
 	r.cut, r.cutTo, r.reset = false, 0, nil
 	if len(s.Entries) > 0 {

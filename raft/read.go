@@ -1,5 +1,7 @@
 package raft
 
+import "github.com/syncsh/syncsh/internal/mutant"
+
 // pendingRead is a read that waits for an index.
 type pendingRead struct {
 	id    ReadID
@@ -43,7 +45,7 @@ func (r *Raft) read(lease bool) ReadID {
 // the commit index of now. Before the leader has committed an entry of its term
 // it does not know what is committed: the reads wait (scenario 16).
 func (r *Raft) beginRound() {
-	if r.commit < r.termStart {
+	if r.commit < r.termStart && !mutant.On(mutant.ReadBeforeNoop) {
 		return
 	}
 	k := len(r.reads)
@@ -73,6 +75,9 @@ func (r *Raft) confirmReads() {
 		return
 	}
 	q := r.quorumValue(r.roundOf)
+	if mutant.On(mutant.ReadWithoutRound) {
+		q = r.round
+	}
 	n := 0
 	for n < len(r.reads) && r.reads[n].round != 0 && r.reads[n].round <= q {
 		p := &r.reads[n]
@@ -149,7 +154,9 @@ func (r *Raft) tickReads() {
 // more. Followers that asked find out by themselves.
 func (r *Raft) loseReads() {
 	for _, p := range r.reads {
-		if p.from == 0 {
+		if p.from == 0 && mutant.On(mutant.DeposedReads) && r.state == Leader {
+			r.answers = append(r.answers, ReadState{p.id, max(p.index, r.commit)})
+		} else if p.from == 0 {
 			r.lostReads = append(r.lostReads, p.id)
 		}
 	}

@@ -1,5 +1,7 @@
 package raft
 
+import "github.com/syncsh/syncsh/internal/mutant"
+
 // incoming is a snapshot that this member receives.
 type incoming struct {
 	meta   SnapshotMeta // Index 0: none
@@ -149,7 +151,7 @@ func (r *Raft) handleSnapshot(m *Message) {
 		}
 		return
 	}
-	if c.Meta.Index <= r.commit && !r.refetches(&c.Meta) { // scenario 47
+	if c.Meta.Index <= r.commit && !r.refetches(&c.Meta) && !mutant.On(mutant.StaleSnapshot) { // scenario 47
 		r.dropIncoming()
 		r.ack(m, c.Meta.Index)
 		return
@@ -229,7 +231,9 @@ func (r *Raft) resetLog(meta *SnapshotMeta) {
 	r.changed = true
 	r.unsave(meta.Index)
 	r.durable, r.savedTo, r.cut = meta.Index, meta.Index, false
-	r.reset, r.resetLSN = meta, r.lsn+1
+	if !mutant.On(mutant.ResetForgotten) {
+		r.reset, r.resetLSN = meta, r.lsn+1
+	}
 	r.compacted = 0 // all that was written is void with the Reset
 }
 

@@ -60,6 +60,10 @@ func (r *Raft) Leader() ID { return r.leader }
 // Commit is the highest index known to be committed.
 func (r *Raft) Commit() Index { return r.commit }
 
+// Untrusted tells whether this member takes no part in elections
+// (Initial.Untrusted).
+func (r *Raft) Untrusted() bool { return r.untrusted() }
+
 // LastIndex is the end of the log.
 func (r *Raft) LastIndex() Index { return r.log.last() }
 

@@ -1,5 +1,7 @@
 package raft
 
+import "github.com/syncsh/syncsh/internal/mutant"
+
 // distrust is the state of a member that may have lost entries which it
 // acknowledged (Initial.Untrusted, scenarios 56 and 69).
 type distrust struct {
@@ -18,7 +20,7 @@ type distrust struct {
 }
 
 // untrusted tells whether this member must keep out of elections.
-func (r *Raft) untrusted() bool { return r.distrust.active }
+func (r *Raft) untrusted() bool { return r.distrust.active && !mutant.On(mutant.UntrustedVotes) }
 
 // doubtful handles a leader's message at a member that is not trusted: until
 // the leader has begun a new stream nothing is taken from it.

@@ -20,18 +20,19 @@ const module = "github.com/syncsh/syncsh"
 // included. A package without a line has that of the nearest one above it, and
 // all below one line may import each other. "*" allows all. Tests may import what they need.
 var allowed = map[string][]string{
-	"raft":             {"internal/codec"},
-	"persist":          {"raft", "internal/codec"},
-	"luafsm":           {"raft", "internal/codec", "internal/command"},
+	"raft":             {"internal/codec", "internal/mutant"},
+	"persist":          {"raft", "internal/codec", "internal/mutant"},
+	"luafsm":           {"raft", "internal/codec", "internal/command", "internal/mutant"},
 	"scripts":          {"internal/command"},
 	"gossip":           {"raft", "internal/codec", "internal/wire"},
 	"client":           {"raft", "internal/codec", "internal/command", "internal/wire"},
 	"internal/arch":    {},
+	"internal/mutant":  {},
 	"internal/codec":   {},
 	"internal/command": {"raft", "internal/codec"},
 	"internal/wire":    {"raft", "internal/codec", "internal/command"},
-	"internal/replica": {"raft", "persist", "luafsm", "internal/codec", "internal/command", "internal/wire"},
-	"internal/sim":     {"raft", "persist", "luafsm", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
+	"internal/replica": {"raft", "persist", "luafsm", "internal/codec", "internal/command", "internal/wire", "internal/mutant"},
+	"internal/sim":     {"raft", "persist", "luafsm", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica", "internal/mutant"},
 	"internal/node":    {"raft", "persist", "luafsm", "gossip", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
 	"internal/shell":   {"raft", "luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/node"},
 	"internal/e2e":     {},
@@ -249,6 +250,29 @@ func acts(fset *token.FileSet, file *ast.File) []string {
 // importsTime tells whether "time" names the package in the file.
 func importsTime(file *ast.File) bool {
 	return slices.ContainsFunc(file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"time"` })
+}
+
+// Planted bugs are for the simulator only: nobody else may plant one.
+func TestOnlyTheSimulatorPlantsBugs(t *testing.T) {
+	found := false
+	for _, s := range sources(t) {
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Plant" {
+				return true
+			}
+			if x, ok := sel.X.(*ast.Ident); !ok || x.Name != "mutant" {
+				return true
+			}
+			if found = true; !within([]string{"internal/sim"}, s.pkg) {
+				t.Errorf("%s:%d: only internal/sim plants bugs", s.name, s.fset.Position(n.Pos()).Line)
+			}
+			return true
+		})
+	}
+	if !found {
+		t.Error("nobody plants bugs: has mutant.Plant another name?")
+	}
 }
 
 // TestChecksSee makes sure that the checks above would find what they look for.

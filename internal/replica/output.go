@@ -5,6 +5,7 @@ import (
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/internal/wire"
 	"github.com/syncsh/syncsh/raft"
 )
@@ -164,9 +165,13 @@ func (r *Replica) considerDump() {
 	if !due {
 		return
 	}
+	config := r.config
+	if mutant.On(mutant.SnapshotOldConfig) && r.snapshot.Index != 0 {
+		config = r.snapshot.Config
+	}
 	r.dumping, r.dumpWanted, r.snapshotAt = true, false, r.ran
 	r.dumpingTickets, r.dumpTickets = r.dumpTickets, nil
-	r.out.Work = append(r.out.Work, Work{Kind: WorkDump, Meta: raft.SnapshotMeta{Index: r.emitted, Term: r.emittedTerm, Config: r.config}})
+	r.out.Work = append(r.out.Work, Work{Kind: WorkDump, Meta: raft.SnapshotMeta{Index: r.emitted, Term: r.emittedTerm, Config: config}})
 }
 
 // HasOutput tells whether Output would have anything.

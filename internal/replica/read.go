@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/internal/wire"
 	"github.com/syncsh/syncsh/raft"
 )
@@ -103,7 +104,7 @@ func (r *Replica) readsAnswered(ready []raft.ReadState, lost []raft.ReadID) {
 func (r *Replica) releaseReads() {
 	waiting := r.readable[:0]
 	for _, s := range r.readable {
-		if s.index <= r.emitted {
+		if s.index <= r.emitted || mutant.On(mutant.ReadUnapplied) {
 			r.readsOpen -= len(s.queries)
 			r.emitReads(s.queries)
 		} else {

@@ -366,6 +366,12 @@ func (r *Replica) State() raft.State { return r.raft.State() }
 // Term is the present term.
 func (r *Replica) Term() raft.Term { return r.raft.Term() }
 
+// Commit is the highest index known to be committed.
+func (r *Replica) Commit() raft.Index { return r.raft.Commit() }
+
+// Untrusted tells whether this member takes no part in elections.
+func (r *Replica) Untrusted() bool { return r.raft.Untrusted() }
+
 // Applied is how far the machine is.
 func (r *Replica) Applied() Applied { return r.applied }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/internal/wire"
 	"github.com/syncsh/syncsh/raft"
 )
@@ -100,6 +101,9 @@ func (r *Replica) forward(t Ticket, req wire.Request, wasForwarded bool) {
 	req.ID = r.nextForward
 	req.TimeoutMs = uint32(max(1, t.Deadline-r.ran))
 	r.out.Peer = append(r.out.Peer, PeerSend{leader, wire.PeerMessage{Forward: &req}})
+	if mutant.On(mutant.ForwardTwice) {
+		r.out.Peer = append(r.out.Peer, PeerSend{leader, wire.PeerMessage{Forward: &req}})
+	}
 }
 
 // proposeChecked proposes a command unless it is none, or of a kind that has an
@@ -211,6 +215,22 @@ func (r *Replica) submitMember(t Ticket, payload []byte) {
 		r.fail(t, command.CodeBadArgument, "member change: "+err.Error())
 		return
 	}
+	r.changeMembers(t, change)
+}
+
+// ChangeMembers takes a change of any shape, at the leader: several voters may
+// come and go in one, which makes the configuration joint. The answer comes as
+// that of Submit.
+func (r *Replica) ChangeMembers(to Replier, req wire.Request, change raft.ConfigChange) {
+	t := r.ticket(to, req)
+	if !r.IsLeader() {
+		r.fail(t, command.CodeNoLeader, "this node does not lead")
+		return
+	}
+	r.changeMembers(t, change)
+}
+
+func (r *Replica) changeMembers(t Ticket, change raft.ConfigChange) {
 	index, term, err := r.raft.ProposeConfig(change)
 	if err != nil {
 		r.fail(t, codeOf(err), err.Error())
@@ -289,6 +309,12 @@ func (r *Replica) reignChanged() {
 	if term == r.wasTerm && state == r.wasState {
 		return
 	}
+	if mutant.On(mutant.StepDownFails) {
+		for _, f := range r.pending {
+			r.overwritten(f)
+		}
+		r.pending = nil
+	}
 	if r.wasState == raft.Leader || state == raft.Leader {
 		r.orphans = append(r.orphans, r.pending...)
 		r.pending = nil
@@ -355,6 +381,10 @@ func (r *Replica) covered(by raft.Index) {
 		for _, f := range *flights {
 			if f.last > by {
 				open = append(open, f)
+				continue
+			}
+			if mutant.On(mutant.CoveredFails) {
+				r.overwritten(f)
 				continue
 			}
 			for _, t := range f.tickets {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/syncsh/syncsh/internal/codec"
+	"github.com/syncsh/syncsh/internal/mutant"
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -46,7 +47,7 @@ func (v *Version) Dump(w io.Writer) error {
 	}
 	d := dumper{w: w, view: v, buf: make([]byte, 4)} // grows: most states are far smaller than a chunk
 	for _, sec := range v.sections {
-		if sec.t.Count(v) > 0 {
+		if sec.t.Count(v) > 0 && !undumped(sec.name) {
 			d.buf = codec.AppendString(d.buf, sec.name)
 			d.table(sec.t)
 		}
@@ -57,6 +58,11 @@ func (v *Version) Dump(w io.Writer) error {
 	}
 	_, err := w.Write(append(make([]byte, 4, 4+len(v.digest)), v.digest[:]...)) // an empty chunk ends them
 	return err
+}
+
+// undumped tells whether a section is left out: none, but for a planted bug.
+func undumped(section string) bool {
+	return mutant.On(mutant.SessionsUndumped) && section == "sessions" || mutant.On(mutant.TimersUndumped) && section == "timers"
 }
 
 func (d *dumper) flush() {
@@ -128,7 +134,7 @@ func Restore(r io.Reader) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if got := s.Digest(); got != want {
+	if got := s.Digest(); got != want && !undumped("sessions") && !undumped("timers") && !mutant.On(mutant.DigestSkipped) {
 		return nil, fmt.Errorf("%w: %v, want %v", ErrDigest, got, want)
 	}
 	return s, nil
