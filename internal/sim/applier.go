@@ -62,6 +62,7 @@ func (h hands) Dump(v *luafsm.Version, meta raft.SnapshotMeta) {
 		meta, err := m.store.Dump(v, meta)
 		v.Release()
 		if err == nil {
+			m.w.history.dumped(m, meta)
 			m.w.stats.snapshots++
 			m.w.log("%v wrote a snapshot at %d, %d bytes", m, meta.Index, meta.Bytes)
 		} else {
@@ -89,7 +90,7 @@ func (h hands) Install(meta raft.SnapshotMeta) (*luafsm.Machine, error) {
 	}
 	m.w.stats.installs++
 	m.w.log("%v installed the snapshot at %d", m, meta.Index)
-	m.w.history.restored(m, machine)
+	m.w.history.restored(m, machine, meta)
 	return machine, nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	_ "embed"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/syncsh/syncsh/internal/codec"
@@ -27,16 +28,22 @@ const (
 	opDeploy                     // counter.lua and ledger.lua
 	opSnapshot                   // take one now
 	opTransfer                   // hand leadership to another member
-	opPromote                    // make a learner a voter
+	opMember                     // change the configuration
 	opOpen                       // open a session
+	opLater                      // ledger:later(id, seconds): ledger:ring(id), once, then
+	opRevision                   // ledger:revision()
+	opRings                      // ledger:rings(), when no timer waits any more
 )
 
 func (k opKind) String() string {
-	return [...]string{"?", "counter:inc", "ledger:add", "counter:get", "ledger:get", "ledger:count", "deploy", "snapshot", "transfer", "promote", "open"}[k]
+	return [...]string{"?", "counter:inc", "ledger:add", "counter:get", "ledger:get", "ledger:count", "deploy", "snapshot", "transfer", "member", "open",
+		"ledger:later", "ledger:revision", "ledger:rings"}[k]
 }
 
-func (k opKind) writes() bool { return k == opInc || k == opAdd }
-func (k opKind) reads() bool  { return k == opCounter || k == opLedger || k == opCount }
+func (k opKind) writes() bool { return k == opInc || k == opAdd || k == opLater }
+func (k opKind) reads() bool {
+	return k == opCounter || k == opLedger || k == opCount || k == opRevision
+}
 
 // fate is what a client knows of its request.
 type fate uint8
@@ -55,8 +62,7 @@ type op struct {
 	kind    opKind
 	stale   bool
 	mode    wire.Mode // of a read that is not stale
-	began   int64
-	about   *op // opCount: whose id is looked up
+	about   *op       // opCount: whose id is looked up
 	to      *member
 	life    int
 	took    bool // the member was given it
@@ -64,6 +70,12 @@ type op struct {
 	fate    fate
 	floor   raft.Index // the highest index that anybody had been told of when it began
 	by      *client
+
+	began, ended int64 // of a first try: when it was asked for, and when it was first answered
+	known        bool  // of a first try: what it returned, in value
+	value        int64
+	revision     int64              // opDeploy
+	change       *raft.ConfigChange // opMember
 
 	session, serial, acked uint64
 	first                  *op  // of a further try: the first one
@@ -84,6 +96,19 @@ func (o *op) call() *op {
 		return o.first
 	}
 	return o
+}
+
+// laterMax is how long a timer waits at most, in 100 ms.
+const laterMax = 15
+
+// newDeploy deploys ledger.lua with a change: it knows its revision.
+func (w *world) newDeploy() *op {
+	w.revision++
+	return &op{kind: opDeploy, revision: w.revision}
+}
+
+func ledgerOf(revision int64) string {
+	return strings.Replace(ledgerSource, "return 0 -- revision", fmt.Sprintf("return %d", revision), 1)
 }
 
 // triesMax is after how many tries a client gives a call up.
@@ -122,7 +147,11 @@ func (c *client) next() {
 		return
 	}
 	if !w.history.deployed {
-		c.ask(&op{kind: opDeploy}, w.anyMember())
+		if c == w.clients[0] {
+			c.ask(w.newDeploy(), w.anyMember())
+		} else {
+			w.after(w.between(50*millisecond, 200*millisecond), c.next)
+		}
 		return
 	}
 	to := w.anyMember()
@@ -140,7 +169,7 @@ func (c *client) next() {
 
 func (c *client) draw() *op {
 	w := c.w
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(15) {
 	case 0, 1, 2:
 		return &op{kind: opInc}
 	case 3, 4, 5:
@@ -151,6 +180,10 @@ func (c *client) draw() *op {
 		return &op{kind: opLedger, mode: pick(w.rng, wire.Lease, wire.Bounded(500*time.Millisecond), wire.Bounded(3*time.Second))}
 	case 8:
 		return &op{kind: opLedger, stale: true}
+	case 9:
+		return &op{kind: opRevision}
+	case 10:
+		return &op{kind: opLater}
 	}
 	return &op{kind: opCount, about: w.history.anyAdd(), stale: w.rng.IntN(4) == 0}
 }
@@ -164,6 +197,8 @@ func (o *op) request(timeoutMs uint32) wire.Request {
 		req.Payload = o.inSession(command.AppendCall(nil, 0, o.id, "counter", "inc", one(1)))
 	case opAdd:
 		req.Payload = o.inSession(command.AppendCall(nil, 0, o.id, "ledger", "add", one(o.call().id)))
+	case opLater:
+		req.Payload = o.inSession(command.AppendCall(nil, 0, o.id, "ledger", "later", one(o.call().id%laterMax)))
 	case opOpen:
 		req.Payload = command.AppendOpen(nil)
 	case opCounter:
@@ -172,10 +207,14 @@ func (o *op) request(timeoutMs uint32) wire.Request {
 		req.Op, req.Payload = wire.OpQuery, command.AppendQuery(nil, "ledger", "get", nil)
 	case opCount:
 		req.Op, req.Payload = wire.OpQuery, command.AppendQuery(nil, "ledger", "count", one(o.about.id))
+	case opRevision:
+		req.Op, req.Payload = wire.OpQuery, command.AppendQuery(nil, "ledger", "revision", nil)
+	case opRings:
+		req.Op, req.Payload = wire.OpQuery, command.AppendQuery(nil, "ledger", "rings", nil)
 	case opDeploy:
 		counter, _ := scripts.Get("counter.lua")
 		req.Op = wire.OpDeploy
-		req.Payload = command.AppendDeploy(nil, 0, o.id, []command.Script{counter, {Name: "ledger.lua", Source: ledgerSource}})
+		req.Payload = command.AppendDeploy(nil, 0, o.id, []command.Script{counter, {Name: "ledger.lua", Source: ledgerOf(o.revision)}})
 	case opSnapshot:
 		req.Op = wire.OpSnapshot
 	}
@@ -262,7 +301,7 @@ func (c *client) askWith(o *op, to *member, change func(*wire.Request)) {
 		}
 		o.took, o.life = true, to.life
 		w.log("client -> %v: %v, %d ms", to, o, timeout)
-		to.in.requests = append(to.in.requests, request{o, req})
+		to.in.requests = append(to.in.requests, request{o, req, o.change})
 		to.wake()
 	})
 	w.after(int64(timeout)*millisecond+w.between(second, 2*second), func() { c.end(o, unknown) })
@@ -272,10 +311,10 @@ func (c *client) askWith(o *op, to *member, change func(*wire.Request)) {
 func (o *op) Reply(id uint64, result []byte) {
 	w := o.by.w
 	if id != o.id {
-		w.fail("%v is answered under id %d", o, id)
+		w.fail(answersRight, "%v is answered under id %d", o, id)
 	}
 	if o.answers++; o.answers > 1 {
-		w.fail("%v is answered twice by %v", o, o.to)
+		w.fail(answersRight, "%v is answered twice by %v", o, o.to)
 	}
 	answer := append([]byte(nil), result...)
 	if w.chance(0.01) {
@@ -292,7 +331,7 @@ func (c *client) answered(o *op, answer []byte) {
 	d := codec.NewDecoder(answer)
 	res, err := command.DecodeResult(&d)
 	if err != nil {
-		w.fail("%v is answered with %x: %v", o, answer, err)
+		w.fail(answersRight, "%v is answered with %x: %v", o, answer, err)
 	}
 	if res.Code == command.CodeOK {
 		w.log("client <- %v: %v at %d", o.to, o, res.Index)

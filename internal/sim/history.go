@@ -25,10 +25,11 @@ type history struct {
 	deployed   bool       // a client knows that the scripts are there
 	deployedAt raft.Index // the first time
 
-	leaders map[raft.Term]*member
+	logs    logs
 	entries map[raft.Index]appliedEntry // by last index
+	configs []configAt                  // committed ones, by index
 	states  []modelState                // by index
-	topTerm raft.Term                   // of the first member that applied the last entry
+	clock   int64                       // of the last entry
 	effects map[uint64]raft.Index       // index of each call, by op
 
 	floors map[uint64]uint64 // acknowledged serials of each session, by its id
@@ -44,6 +45,7 @@ type appliedEntry struct {
 	term   raft.Term
 	sum    uint64
 	digest [16]byte
+	clock  int64
 	by     *member
 }
 
@@ -63,12 +65,23 @@ func (h *history) toldBy(at int64) raft.Index {
 	return 0
 }
 
-// modelState is what the two objects hold behind an index.
-type modelState struct{ counter, ledger int64 }
+// modelState is what the objects hold behind an index.
+type modelState struct {
+	counter, ledger int64
+	revision        int64 // of ledger.lua
+	later           int64 // ledger:later that took effect
+}
+
+// configAt is a configuration that was committed.
+type configAt struct {
+	index  raft.Index
+	config raft.Configuration
+}
 
 func (h *history) init(w *world) {
-	*h = history{w: w, leaders: map[raft.Term]*member{}, entries: map[raft.Index]appliedEntry{}, states: make([]modelState, 1),
+	*h = history{w: w, entries: map[raft.Index]appliedEntry{}, states: make([]modelState, 1),
 		effects: map[uint64]raft.Index{}, floors: map[uint64]uint64{}, calls: map[[2]uint64]*op{}}
+	h.logs.init()
 }
 
 // top is the last index that anybody has applied.
@@ -97,28 +110,38 @@ func (h *history) anyAdd() *op {
 // applied takes note that a member applied an entry, and of its state after it.
 func (h *history) applied(m *member, e raft.Entry, s replica.Applied) {
 	if s.Index != e.Index {
-		h.w.fail("%v is at index %d after the entry %d", m, s.Index, e.Index)
+		h.w.fail(prefixAgrees, "%v is at index %d after the entry %d", m, s.Index, e.Index)
 	}
 	sum := fnv.New64a()
 	sum.Write(e.Data)
-	got := appliedEntry{e.Term, sum.Sum64() ^ uint64(e.Span)<<32 ^ uint64(e.Kind), s.Digest, m}
+	got := appliedEntry{e.Term, sum.Sum64() ^ uint64(e.Span)<<32 ^ uint64(e.Kind), s.Digest, s.Clock, m}
 	want, known := h.entries[e.Index]
 	switch {
 	case !known && e.First() != h.top()+1:
-		h.w.fail("%v applied entry %d-%d/%d, the history ends at %d", m, e.First(), e.Index, e.Term, h.top())
+		h.w.fail(prefixAgrees, "%v applied entry %d-%d/%d, the history ends at %d", m, e.First(), e.Index, e.Term, h.top())
 	case !known:
 		h.entries[e.Index] = got
-		h.topTerm = m.replica.Term()
+		if s.Clock < h.clock {
+			h.w.fail(clockForward, "%v has log clock %d behind entry %d, it was %d before", m, s.Clock, e.Index, h.clock)
+		}
+		h.clock = s.Clock
 		h.extend(e)
 	case want.term != got.term || want.sum != got.sum:
-		h.w.fail("%v applied entry %d/%d, %v another one: %d/%d", m, e.Index, e.Term, want.by, e.Index, want.term)
+		h.w.fail(prefixAgrees, "%v applied entry %d/%d, %v another one: %d/%d", m, e.Index, e.Term, want.by, e.Index, want.term)
 	case want.digest != got.digest:
-		h.w.fail("%v has digest %x at index %d, %v had %x", m, got.digest, e.Index, want.by, want.digest)
+		h.w.fail(digestsAgree, "%v has digest %x at index %d, %v had %x", m, got.digest, e.Index, want.by, want.digest)
 	}
 }
 
 // extend runs the model over an entry that nobody has applied before.
 func (h *history) extend(e raft.Entry) {
+	if e.Kind == raft.EntryConfig {
+		c, err := raft.DecodeConfiguration(e.Data)
+		if err != nil {
+			h.w.fail(prefixAgrees, "entry %d: %v", e.Index, err)
+		}
+		h.configured(e.Index, c)
+	}
 	if e.Kind != raft.EntryBatch {
 		h.states = append(h.states, h.states[h.top()])
 		return
@@ -126,18 +149,18 @@ func (h *history) extend(e raft.Entry) {
 	d := codec.NewDecoder(e.Data)
 	head, err := command.DecodeBatchHead(&d)
 	if err != nil || head.Count != int(e.Span) {
-		h.w.fail("entry %d has a batch of %d commands for %d indexes: %v", e.Index, head.Count, e.Span, err)
+		h.w.fail(prefixAgrees, "entry %d has a batch of %d commands for %d indexes: %v", e.Index, head.Count, e.Span, err)
 	}
 	for range head.Count {
 		payload, err := d.Bytes()
 		if err != nil {
-			h.w.fail("entry %d: %v", e.Index, err)
+			h.w.fail(prefixAgrees, "entry %d: %v", e.Index, err)
 		}
 		state := h.states[h.top()]
 		cmd := codec.NewDecoder(payload)
 		c, err := command.DecodeHead(&cmd)
 		if err != nil {
-			h.w.fail("entry %d: %v", e.Index, err)
+			h.w.fail(prefixAgrees, "entry %d: %v", e.Index, err)
 		}
 		o := h.caller(c)
 		if o == nil {
@@ -149,10 +172,17 @@ func (h *history) extend(e raft.Entry) {
 			state.counter++
 		case c.Kind == command.Call && o.kind == opAdd:
 			state.ledger++
-		case c.Kind == command.Deploy && h.deployedAt == 0:
-			h.deployedAt = h.top() + 1
-		case c.Kind != command.Deploy:
-			h.w.fail("entry %d has an unknown command of kind %d", e.Index, c.Kind)
+		case c.Kind == command.Call && o.kind == opLater:
+			state.later++
+		case c.Kind == command.Deploy:
+			if h.deployedAt == 0 {
+				h.deployedAt = h.top() + 1
+			} else {
+				h.w.stats.deploys++
+			}
+			state.revision = o.revision
+		default:
+			h.w.fail(prefixAgrees, "entry %d has an unknown command of kind %d", e.Index, c.Kind)
 		}
 		h.states = append(h.states, state)
 		h.happens(o)
@@ -167,12 +197,14 @@ func (h *history) caller(c command.Head) *op {
 		h.floors[uint64(h.top())+1] = 0
 		h.w.stats.sessions++
 		return nil
+	case c.Kind == command.Tick:
+		return nil
 	case !c.In:
 		return h.ops[c.Serial-1]
 	}
 	floor, ok := h.floors[c.Session]
 	if !ok {
-		h.w.fail("a call of session %d, which was never opened", c.Session)
+		h.w.fail(exactlyOnce, "a call of session %d, which was never opened", c.Session)
 	}
 	o := h.calls[[2]uint64{c.Session, c.Serial}]
 	floor = max(floor, c.Acked)
@@ -187,23 +219,31 @@ func (h *history) caller(c command.Head) *op {
 // happens says that a request took effect at the top.
 func (h *history) happens(o *op) {
 	if at, twice := h.effects[o.id]; twice {
-		h.w.fail("%v took effect at index %d and again at %d", o, at, h.top())
+		h.w.fail(exactlyOnce, "%v took effect at index %d and again at %d", o, at, h.top())
 	}
 	if o.fate == never {
-		h.w.fail("%v took effect at index %d after its client was told that nothing happened", o, h.top())
+		h.w.fail(answersRight, "%v took effect at index %d after its client was told that nothing happened", o, h.top())
 	}
 	h.effects[o.id] = h.top()
 	h.w.stats.effects++
 }
 
+// dumped checks the configuration of a snapshot that a member made.
+func (h *history) dumped(m *member, meta raft.SnapshotMeta) {
+	if have, must := meta.Config.String(), h.configOf(meta.Index).String(); have != must {
+		h.w.fail(snapshotWhole, "%v has a snapshot at %d with the configuration {%s}, it was {%s}", m, meta.Index, have, must)
+	}
+}
+
 // restored checks a machine that comes from a snapshot.
-func (h *history) restored(m *member, machine *luafsm.Machine) {
+func (h *history) restored(m *member, machine *luafsm.Machine, meta raft.SnapshotMeta) {
 	want, ok := h.entries[machine.Index()]
 	if !ok {
-		h.w.fail("%v has a snapshot at %d, where no entry ends", m, machine.Index())
+		h.w.fail(snapshotWhole, "%v has a snapshot at %d, where no entry ends", m, machine.Index())
 	}
+	h.dumped(m, meta)
 	if got := [16]byte(machine.Digest()); got != want.digest {
-		h.w.fail("%v restored digest %x from the snapshot at %d, %v had %x", m, got, machine.Index(), want.by, want.digest)
+		h.w.fail(snapshotWhole, "%v restored digest %x from the snapshot at %d, %v had %x", m, got, machine.Index(), want.by, want.digest)
 	}
 }
 
@@ -233,23 +273,32 @@ func (h *history) answered(o *op, res command.Result) fate {
 		if o.session != 0 && o.serial <= h.floors[o.session] {
 			return unknown // a try that came after the call was settled
 		}
-		if o.kind == opTransfer || o.kind == opPromote {
+		if o.kind == opTransfer || o.kind == opMember {
 			return never // to itself, or to a learner; of one that is no learner any more
 		}
 	}
-	h.w.fail("%v is answered by %v with %v: %s\n%s", o, o.to, res.Code, res.Message, res.Traceback)
+	h.w.fail(answersRight, "%v is answered by %v with %v: %s\n%s", o, o.to, res.Code, res.Message, res.Traceback)
 	return unknown
 }
 
 // ok checks an answer that says that it happened.
 func (h *history) ok(o *op, res command.Result) {
 	w, index := h.w, raft.Index(res.Index)
-	if o.kind == opTransfer {
+	switch o.kind {
+	case opTransfer:
 		w.stats.transfers++
 		return
+	case opRings: // looked at in finish
+		d := codec.NewDecoder(res.Values)
+		if _, err := d.ArrayLen(); err == nil {
+			o.value, _ = d.Int()
+		}
+		return
+	case opLater:
+		w.stats.acknowledged++
 	}
 	if index > h.top() {
-		w.fail("%v has index %d, nobody has applied more than %d", o, index, h.top())
+		w.fail(answersRight, "%v has index %d, nobody has applied more than %d", o, index, h.top())
 	}
 	state := h.states[index]
 	var want []int64
@@ -273,22 +322,22 @@ func (h *history) ok(o *op, res command.Result) {
 		h.deployed = true
 	case opSnapshot:
 		return // of any index
-	case opPromote:
-		w.stats.promotions++
+	case opRevision:
+		want = []int64{state.revision}
 	case opOpen:
 		if _, ok := h.floors[uint64(index)]; !ok || index <= o.floor {
-			w.fail("%v is answered with index %d, where none was opened or before it began", o, index)
+			w.fail(answersRight, "%v is answered with index %d, where none was opened or before it began", o, index)
 		}
 	}
 	if o.kind.writes() || o.kind == opDeploy {
 		if at, ok := h.effects[o.call().id]; !ok || at != index {
-			w.fail("%v is answered with index %d, it took effect at %d", o, index, at)
+			w.fail(ackSurvives, "%v is answered with index %d, it took effect at %d", o, index, at)
 		}
 		if floor := o.call().floor; index <= floor {
-			w.fail("%v took effect at %d, but index %d was known before it began", o, index, floor)
+			w.fail(linearizable, "%v took effect at %d, but index %d was known before it began", o, index, floor)
 		}
 	}
-	if o.kind.writes() || o.kind.reads() {
+	if len(want) > 0 {
 		h.values(o, res, want)
 	}
 	if o.kind.reads() && o.stale {
@@ -299,7 +348,7 @@ func (h *history) ok(o *op, res command.Result) {
 		w.stats.boundedReads++
 		// The member measures by its own clock, which may be slow.
 		if told := h.toldBy(o.began - int64(float64(within)*float64(millisecond)/(1-w.profile.drift))); index < told {
-			w.fail("%v at %v read index %d, but %d was known %d ms before it began", o, o.to, index, told, within)
+			w.fail(linearizable, "%v at %v read index %d, but %d was known %d ms before it began", o, o.to, index, told, within)
 		}
 		return
 	}
@@ -309,12 +358,15 @@ func (h *history) ok(o *op, res command.Result) {
 		}
 		w.stats.reads++
 		if index < o.floor {
-			w.fail("%v at %v read index %d, but index %d was known before it began", o, o.to, index, o.floor)
+			w.fail(linearizable, "%v at %v read index %d, but index %d was known before it began", o, o.to, index, o.floor)
 		}
 	}
 	if index > h.told {
 		h.told = index
 		h.tolds = append(h.tolds, tellingTime{w.now, index})
+	}
+	if first := o.call(); len(want) > 0 && !first.known {
+		first.known, first.value, first.ended = true, want[0], w.now
 	}
 }
 
@@ -325,14 +377,14 @@ func (h *history) values(o *op, res command.Result, want []int64) {
 		b = codec.AppendInt(b, v)
 	}
 	if !bytes.Equal(b, res.Values) {
-		h.w.fail("%v of %v at index %d is answered with values %x, want %v", o, o.to, res.Index, res.Values, want)
+		h.w.fail(answersRight, "%v of %v at index %d is answered with values %x, want %v", o, o.to, res.Index, res.Values, want)
 	}
 }
 
 // ended looks at a request that its client has done with.
 func (h *history) ended(o *op) {
 	if at, ok := h.effects[o.id]; ok && o.fate == never {
-		h.w.fail("%v took effect at index %d, but its client is told that nothing happened", o, at)
+		h.w.fail(answersRight, "%v took effect at index %d, but its client is told that nothing happened", o, at)
 	}
 }
 
@@ -341,39 +393,79 @@ func (h *history) check(m *member) {
 	if m.replica == nil {
 		return
 	}
-	w := h.w
-	st := m.replica.Status()
-	if st.Commit < m.commit {
-		w.fail("%v's commit fell from %d to %d", m, m.commit, st.Commit)
+	w, r := h.w, m.replica
+	commit, term, state := r.Commit(), r.Term(), r.State()
+	if commit < m.commit {
+		w.fail(neverBack, "%v's commit fell from %d to %d", m, m.commit, commit)
 	}
-	if st.Term < m.term {
-		w.fail("%v's term fell from %d to %d", m, m.term, st.Term)
+	if term < m.term {
+		w.fail(neverBack, "%v's term fell from %d to %d", m, m.term, term)
 	}
-	m.trustedAgain(st.Untrusted)
-	c := m.replica.Consistency()
+	m.trustedAgain(r.Untrusted())
+	c := r.Consistency()
 	if c.Diverged || c.Undecided || c.Count > 0 {
-		w.fail("%v takes a state for wrong: %+v", m, c)
+		w.fail(digestsAgree, "%v takes a state for wrong: %+v", m, c)
 	}
 	if c.Agreed > m.agreed {
 		m.agreed = c.Agreed
 		w.stats.compared++
 	}
 	was, wasTerm := m.state, m.term
-	m.commit, m.state, m.term = st.Commit, st.State, st.Term
-	if was != st.State {
-		w.log("%v is %v in term %d", m, st.State, st.Term)
+	m.commit, m.state, m.term, m.config = commit, state, term, r.Config()
+	if was != state {
+		w.log("%v is %v in term %d", m, state, term)
 	}
-	if st.State != raft.Leader || was == raft.Leader && wasTerm == st.Term {
+	if state != raft.Leader || was == raft.Leader && wasTerm == term {
 		return
 	}
-	if other := h.leaders[st.Term]; other != nil {
-		w.fail("%v and %v both lead term %d", m, other, st.Term)
+	h.leads(m, term)
+	h.elected(m, term)
+}
+
+// configured notes a configuration that was committed.
+func (h *history) configured(i raft.Index, c raft.Configuration) {
+	s := &h.w.stats
+	was := h.config()
+	h.configs = append(h.configs, configAt{i, c})
+	h.w.log("committed at %d: {%v}", i, c)
+	if c.Joint() {
+		s.joint++
 	}
-	h.leaders[st.Term] = m
-	w.stats.elections++
-	if st.Term > h.topTerm && st.LastIndex < h.top() {
-		w.fail("%v leads term %d with a log up to %d, but %d was committed in term %d or before", m, st.Term, st.LastIndex, h.top(), h.topTerm)
+	for _, m := range c.Members {
+		old, in := was.Member(m.ID)
+		switch {
+		case len(was.Members) == 0: // the founding
+		case !in && m.Role == raft.Observer:
+			s.observers++
+		case !in:
+			s.added++
+		case old.Role != m.Role:
+			s.promotions++
+		}
 	}
+	for _, m := range was.Members {
+		if _, in := c.Member(m.ID); !in {
+			s.removed++
+		}
+	}
+}
+
+// config is the last configuration that is known to be committed.
+func (h *history) config() raft.Configuration {
+	if n := len(h.configs); n > 0 {
+		return h.configs[n-1].config
+	}
+	return raft.Configuration{}
+}
+
+// configOf is the configuration that was in force at a committed index.
+func (h *history) configOf(i raft.Index) (c raft.Configuration) {
+	for _, at := range h.configs {
+		if at.index <= i {
+			c = at.config
+		}
+	}
+	return c
 }
 
 // finish is the last look, when the members agree.
@@ -382,11 +474,11 @@ func (h *history) finish() {
 		at, took := h.effects[o.call().id]
 		switch {
 		case o.fate == happened && o.kind.writes() && !took:
-			h.w.fail("%v was acknowledged and did not happen", o)
+			h.w.fail(ackSurvives, "%v was acknowledged and did not happen", o)
 		case o.fate == never && took:
-			h.w.fail("%v took effect at index %d, its client was told that nothing happened", o, at)
+			h.w.fail(answersRight, "%v took effect at index %d, its client was told that nothing happened", o, at)
 		case o.took && o.answers == 0 && o.to.up && o.to.life == o.life:
-			h.w.fail("%v was never answered by %v, which has been up all the time", o, o.to)
+			h.w.fail(answersRight, "%v was never answered by %v, which has been up all the time", o, o.to)
 		}
 	}
 }

@@ -26,30 +26,45 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
+	"runtime"
 	"runtime/debug"
+	"strings"
+	"sync"
 )
 
 func trace() string { return string(debug.Stack()) }
+
+// gcPercent lets the heap grow more between collections: worlds are small, and
+// most of what they allocate dies at once.
+const gcPercent = 400
+
+// mutants plays planted bugs, if this program was built with them.
+var mutants func(seeds uint64) (ok bool)
 
 func main() {
 	seed := flag.Uint64("seed", 1, "the first seed")
 	seeds := flag.Uint64("seeds", 1, "how many seeds")
 	verbose := flag.Bool("v", false, "tell the whole story")
 	flag.Parse()
-	var print func(string)
+	debug.SetGCPercent(gcPercent)
+	if mutants != nil && !mutants(*seeds) {
+		os.Exit(1)
+	}
 	if *verbose {
-		print = func(line string) { fmt.Println(line) }
-	}
-	var total stats
-	failed := 0
-	for s := *seed; s < *seed+*seeds; s++ {
-		w, err := play(s, print)
-		total.add(&w.stats)
+		_, err := tell(*seed, func(line string) { fmt.Println(line) })
 		if err != nil {
-			failed++
-			fmt.Fprintln(os.Stderr, report(w, err))
+			fmt.Fprintln(os.Stderr, report(*seed, err))
+			os.Exit(1)
 		}
+		return
 	}
+	failed := 0
+	total := playAll(*seed, *seeds, func(seed uint64, err error) bool {
+		failed++
+		fmt.Fprintln(os.Stderr, report(seed, err))
+		return true
+	})
 	fmt.Print(&total)
 	if failed > 0 {
 		fmt.Fprintf(os.Stderr, "%d of %d seeds failed\n", failed, *seeds)
@@ -58,18 +73,69 @@ func main() {
 }
 
 // play plays the world of one seed.
-func play(seed uint64, print func(string)) (*world, error) {
-	w := newWorld(seed, print)
+func play(seed uint64) (*world, error) { return end(newWorld(seed, false, nil)) }
+
+// tell plays it and keeps the story.
+func tell(seed uint64, print func(string)) (*world, error) { return end(newWorld(seed, true, print)) }
+
+func end(w *world) (*world, error) {
 	err := w.run()
 	w.stats.seeds, w.stats.simulated, w.stats.events = 1, w.now, w.count
 	return w, err
 }
 
-// report is what a failure says.
-func report(w *world, err error) string {
-	events := ""
-	if w.print == nil {
-		events = w.lastEvents() + "\n"
+// playAll plays seeds on all processors. failed is told of each that fails, one at
+// a time, and says whether to go on.
+func playAll(first, seeds uint64, failed func(seed uint64, err error) bool) (total stats) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	next, goOn := first, true
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for {
+				mu.Lock()
+				seed := next
+				next++
+				done := !goOn || seed >= first+seeds
+				mu.Unlock()
+				if done {
+					return
+				}
+				w, err := play(seed)
+				mu.Lock()
+				total.add(&w.stats)
+				if err != nil {
+					goOn = failed(seed, err) && goOn
+				}
+				mu.Unlock()
+			}
+		})
 	}
-	return fmt.Sprintf("%sseed %d: %v\nreplay: go run ./internal/sim -seed %d -v", events, w.seed, err, w.seed)
+	all.Wait()
+	return total
+}
+
+// report is what a failure says: the last events, the seed, the commit, what was
+// broken, and how to see it again.
+func report(seed uint64, err error) string {
+	events := ""
+	if w, again := tell(seed, nil); again != nil {
+		events = w.lastEvents() + "\n"
+	} else {
+		events = "the seed did not fail again: it is not all that decides\n"
+	}
+	return fmt.Sprintf("%sseed %d, commit %s: %v\nreplay: %s", events, seed, commit(), err, replay(seed))
+}
+
+// replay is the command that plays a seed again; with planted bugs it names them.
+var replay = func(seed uint64) string { return fmt.Sprintf("go run ./internal/sim -seed %d -v", seed) }
+
+// commit is the revision that this program was built from. go test and go run
+// don't store it, so git is asked where there is one.
+func commit() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
 }

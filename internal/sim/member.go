@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"syscall"
 
 	"github.com/syncsh/syncsh/internal/replica"
 	"github.com/syncsh/syncsh/internal/wire"
@@ -34,8 +36,10 @@ type member struct {
 	w       *world
 	id      raft.ID
 	name    string
+	role    raft.Role // Learner: is to be a voter; Observer
 	founder bool
 	disk    *disk
+	durable onDisk
 
 	skew, drift float64 // of the clock: ms, and how much faster it runs
 
@@ -44,6 +48,12 @@ type member struct {
 	// lossy: the log may lack what was acknowledged. A node leaves word of that in
 	// its directory (node.trust.go).
 	lossy bool
+	// flipped: a bit of a stored file was inverted. The member may have to be
+	// replaced.
+	flipped bool
+	broken  bool // it does not start again, and is to be removed
+	gone    bool // it was switched off for good
+	soon    bool // the next start comes at once
 	running
 }
 
@@ -59,7 +69,8 @@ type running struct {
 	startedAt int64
 	awake     bool // a run of the loop is due
 	saving    bool // the loop waits for the disk
-	midSave   *raft.Save
+	writing   bool // the disk is at saves[0]
+	saves     []*save
 	pausedTo  int64 // the process stands still until then
 	ticks     int
 
@@ -72,6 +83,7 @@ type running struct {
 	agreed raft.Index
 	state  raft.State
 	term   raft.Term
+	config raft.Configuration
 }
 
 // inputs is what the loop drains at once, as internal/node's.
@@ -85,8 +97,9 @@ type inputs struct {
 }
 
 type request struct {
-	from replica.Replier
-	req  wire.Request
+	from   replica.Replier
+	req    wire.Request
+	change *raft.ConfigChange // if not nil: what an operator asks the leader for
 }
 
 type dumped struct {
@@ -100,17 +113,6 @@ func (in *inputs) empty() bool {
 
 func (m *member) String() string { return m.name }
 
-func (w *world) makeMembers() {
-	for i := range w.profile.voters + w.profile.joiners {
-		m := &member{w: w, id: raft.ID(i + 1), name: fmt.Sprintf("n%d", i+1), founder: i < w.profile.voters,
-			disk:  &disk{MemFS: persist.NewMemFS()},
-			skew:  float64(w.between(-5000, 5000)),
-			drift: (2*w.rng.Float64() - 1) * w.profile.drift,
-		}
-		w.members = append(w.members, m)
-	}
-}
-
 // wall is what the member's clock shows, in ms.
 func (m *member) wall() int64 {
 	return wallStart + int64(m.skew+float64(m.w.now)/float64(millisecond)*(1+m.drift))
@@ -118,7 +120,7 @@ func (m *member) wall() int64 {
 
 // start boots the process; a disk that fails makes it try again later.
 func (m *member) start() {
-	if m.up {
+	if m.up || m.gone || m.broken {
 		return
 	}
 	w := m.w
@@ -131,11 +133,15 @@ func (m *member) start() {
 	case m.disk.dead:
 		w.stats.crashedAtBoot++
 		m.powerFailure("while it started")
-	case errors.Is(err, errDisk):
+	case errors.Is(err, errDisk), errors.Is(err, syscall.ENOSPC):
 		m.stop(err)
+	case err != nil && m.flipped:
+		w.stats.refused++
+		m.breaks(fmt.Sprintf("it refuses to start: %v", err))
 	case err != nil:
-		w.fail("%v does not start: %v", m, err)
+		w.fail(startsAgain, "%v does not start: %v", m, err)
 	default:
+		m.flipped = false
 		m.tickLater()
 		m.wake()
 	}
@@ -178,6 +184,7 @@ func (m *member) boot() error {
 			return err
 		}
 	}
+	m.recovered(rec)
 	m.store = replica.NewStore(dir, replica.Fsync, luafsm.Options{})
 	if w.profile.async {
 		m.store = replica.NewStore(dir, replica.Async, luafsm.Options{})
@@ -185,15 +192,21 @@ func (m *member) boot() error {
 	return m.startReplica(rec)
 }
 
+// recovered notes what is durable.
+func (m *member) recovered(rec *persist.Recovered) {
+	prev := position{}
+	m.durable = onDisk{}
+	if s := rec.Snapshot; s != nil {
+		prev = position{s.Index, s.Term}
+		m.durable.base = s.Index
+	}
+	m.durable.save(&raft.Save{Entries: rec.Entries})
+	m.w.history.taken(m, rec.Entries, prev)
+}
+
 // found writes the first entry of the log, equal at every founder.
 func (m *member) found(rec *persist.Recovered) error {
-	var config raft.Configuration
-	for _, f := range m.w.members {
-		if f.founder {
-			config.Members = append(config.Members, raft.Member{ID: f.id, Role: raft.Voter, Name: f.name, Addr: f.name})
-		}
-	}
-	e := raft.Bootstrap(config)
+	e := raft.Bootstrap(m.w.founding)
 	rec.HardState = raft.HardState{Term: e.Term, Commit: e.Index}
 	rec.Entries = []raft.Entry{e}
 	if err := m.dir.Append(raft.Save{HardState: &rec.HardState, Entries: rec.Entries}); err != nil {
@@ -214,7 +227,7 @@ func (m *member) startReplica(rec *persist.Recovered) error {
 		if machine, err = m.store.Restore(*s); err != nil {
 			return fmt.Errorf("snapshot at index %d: %w", s.Index, err)
 		}
-		w.history.restored(m, machine)
+		w.history.restored(m, machine, *s)
 		init.Snapshot, init.Applied = *s, s.Index
 	}
 	m.applier = replica.NewApplier(machine, hands{m})
@@ -222,7 +235,7 @@ func (m *member) startReplica(rec *persist.Recovered) error {
 	config := w.profile.raft
 	config.ID, config.Seed = m.id, w.rng.Uint64()
 	r, err := replica.New(replica.Config{
-		Self: raft.Member{ID: m.id, Role: raft.Voter, Name: m.name, Addr: m.name},
+		Self: raft.Member{ID: m.id, Role: m.role, Name: m.name, Addr: m.name},
 		Raft: config, Seed: w.rng.Uint64(),
 		SnapshotEntries: w.profile.snapshots, SnapshotIntervalMs: w.profile.snapshotsMs,
 	}, init, m.applier.State(), m.wall())
@@ -310,13 +323,20 @@ func (m *member) feed(in *inputs) {
 			back = forwardReplier{m, msg.From}
 		}
 		if err := r.Step(msg, back); err != nil {
-			w.fail("%v refuses a message of %016x: %v", m, uint64(msg.From), err)
+			if msg.Join != nil && errors.Is(err, raft.ErrBadConfig) {
+				continue // it was removed and does not know yet
+			}
+			w.fail(messagesAccepted, "%v refuses a message of %016x: %v", m, uint64(msg.From), err)
 		}
 	}
 	for _, id := range in.lost {
 		r.LostPeer(id)
 	}
 	for _, q := range in.requests {
+		if q.change != nil {
+			r.ChangeMembers(q.from, q.req, *q.change)
+			continue
+		}
 		r.Submit(q.from, q.req)
 	}
 	if in.tick {
@@ -332,10 +352,17 @@ func (m *member) feed(in *inputs) {
 	}
 }
 
+// turnsMax ends a loop that would never end.
+const turnsMax = 10_000
+
 // carryOut is node.carryOut. Where that waits for the disk, this comes back
-// when the write has been done.
+// when the write has been done. In some worlds it does not wait: raft allows
+// several Saves to be under way (§10.2.1).
 func (m *member) carryOut() {
-	for m.up && m.replica.HasOutput() {
+	for turns := 0; m.up && m.replica.HasOutput(); turns++ {
+		if turns > turnsMax {
+			m.w.fail(ownInvariant, "%v has ever more output", m)
+		}
 		out := m.replica.Output()
 		m.observe(&out)
 		if err := m.store.Receive(out.Chunks, out.DropSnapshot); err != nil {
@@ -353,43 +380,75 @@ func (m *member) carryOut() {
 		for i := range out.Replies {
 			out.Replies[i].Ticket.To.Reply(out.Replies[i].Ticket.ID, out.Replies[i].Result)
 		}
-		if !out.Save.Empty() {
-			m.saving, m.midSave = true, &out.Save
-			wait := m.w.saveTime()
-			m.after(wait, func() { m.saved(&out, gated) })
-			m.maybeCrashWithin(wait)
-			return
+		switch {
+		case !out.Save.Empty():
+			m.saves = append(m.saves, &save{out, gated})
+			m.write()
+			if !m.w.profile.overlap {
+				m.saving = true
+				return
+			}
+		case len(m.saves) > 0: // what waits for a write goes with the last one
+			last := m.saves[len(m.saves)-1]
+			last.gated = append(last.gated, gated...)
+			last.out.Compacted = max(last.out.Compacted, out.Compacted)
+		default:
+			m.finish(&out, gated)
 		}
-		m.finish(&out, gated)
 	}
 	if !m.in.empty() {
 		m.wake()
 	}
 }
 
+// save is a write that the disk was given, and what waits for it.
+type save struct {
+	out   replica.Output
+	gated []raft.Message
+}
+
+// write lets the disk do the next write.
+func (m *member) write() {
+	if m.writing || len(m.saves) == 0 {
+		return
+	}
+	m.writing = true
+	wait := m.w.saveTime()
+	m.after(wait, m.saved)
+	m.maybeCrashWithin(wait)
+}
+
 // maybeCrashWithin lets the power go before a write is reported done. Votes are
 // rare among the writes, and so meet this more often.
 func (m *member) maybeCrashWithin(wait int64) {
 	p := m.w.profile.saveCrash
-	if hs := m.midSave.HardState; hs != nil && hs.Vote != 0 && hs.Term != m.votedIn {
+	if hs := m.saves[0].out.Save.HardState; hs != nil && hs.Vote != 0 && hs.Term != m.votedIn {
 		m.votedIn = hs.Term
-		p *= 20
+		p = m.w.profile.voteCrash
 	}
-	if m.w.chance(p) && m.mayLosePower() {
-		m.after(m.w.between(0, wait), func() { m.powerFailure("while it wrote") })
+	if m.w.chance(p/float64(m.w.calm)) && m.mayLosePower() {
+		m.after(m.w.between(0, wait), func() {
+			m.soon = true // while the same candidates still ask
+			m.powerFailure("while it wrote")
+		})
 	}
 }
 
-// saved goes on where carryOut began to wait for the disk.
-func (m *member) saved(out *replica.Output, gated []raft.Message) {
-	m.saving, m.midSave = false, nil
-	if err := m.store.Save(out.Save); err != nil {
+// saved goes on when a write is done.
+func (m *member) saved() {
+	s := m.saves[0]
+	m.saves, m.writing, m.saving = m.saves[1:], false, false
+	if err := m.store.Save(s.out.Save); err != nil {
 		m.stop(err)
 		return
 	}
-	m.replica.Saved(out.Save.LSN)
-	m.finish(out, gated)
+	m.durable.save(&s.out.Save)
+	m.replica.Saved(s.out.Save.LSN)
+	m.finish(&s.out, s.gated)
 	m.carryOut()
+	if m.up {
+		m.write()
+	}
 }
 
 // finish carries out what comes after the Save.
@@ -438,6 +497,7 @@ func (m *member) sendChunk(msg raft.Message) {
 		}
 		msg.Snapshot = &chunk
 		m.w.stats.chunks++
+		m.maybeCutTransfer(msg.To, &chunk)
 		m.w.net.send(m, msg.To, wire.PeerMessage{Raft: &msg})
 	})
 }
@@ -447,7 +507,14 @@ func (m *member) askToJoin() {
 	if !m.replica.WantsToJoin() {
 		return
 	}
-	me := raft.Member{ID: m.id, Role: raft.Learner, Name: m.name, Addr: m.name}
+	if slices.Contains(m.w.history.config().Removed, m.id) {
+		return // a node is told so when it connects
+	}
+	role := m.role
+	if role == raft.Voter {
+		role = raft.Learner // a founder, which the others know
+	}
+	me := raft.Member{ID: m.id, Role: role, Name: m.name, Addr: m.name}
 	for _, other := range m.w.members {
 		if other != m {
 			m.w.net.send(m, other.id, wire.PeerMessage{Join: &me})
@@ -458,6 +525,8 @@ func (m *member) askToJoin() {
 // observe counts and tells what an output has.
 func (m *member) observe(out *replica.Output) {
 	s, w := &m.w.stats, m.w
+	w.history.saves(m, &out.Save)
+	w.history.commits(m, out)
 	if out.Save.Truncate {
 		s.truncations++
 		w.log("%v truncates its log to %d", m, out.Save.TruncateTo)
@@ -487,6 +556,9 @@ func (m *member) stop(err error) {
 		return // settle sees to it
 	}
 	m.w.stats.stoppedByDisk++
+	if errors.Is(err, syscall.ENOSPC) {
+		m.w.stats.stoppedByFull++
+	}
 	m.w.log("%v stops: %v", m, err)
 	m.disk.Kill()
 	m.down()
@@ -512,7 +584,7 @@ func (m *member) mayLosePower() bool {
 	if !w.profile.async {
 		return true
 	}
-	if w.profile.voters < 3 || w.atRisk != nil && w.atRisk != m {
+	if voters(w.history.config()) < 3 || w.atRisk != nil && w.atRisk != m {
 		return false
 	}
 	w.atRisk = m
@@ -526,7 +598,7 @@ func (m *member) trustedAgain(untrusted bool) {
 		m.w.stats.trustedAgain++
 		m.lossy = false
 	}
-	if w := m.w; w.atRisk == m && !m.lossy && !m.disk.arm && !m.saving {
+	if w := m.w; w.atRisk == m && !m.lossy && !m.flipped && !m.broken && !m.disk.arm && len(m.saves) == 0 {
 		w.atRisk = nil
 	}
 }
@@ -546,25 +618,29 @@ func (m *member) powerFailure(when string) {
 	m.down()
 }
 
-// writeUnsynced lets a write that was under way have come any part of its way:
-// not begun, handed to the operating system, or all of it.
+// writeUnsynced lets the writes that were under way have come any part of their
+// way: not begun, handed to the operating system, or all of it.
 func (m *member) writeUnsynced() {
-	if m.midSave == nil {
+	if len(m.saves) == 0 {
 		return
 	}
 	m.w.stats.crashedInSave++
-	var err error
-	switch m.w.rng.IntN(3) {
-	case 0:
-	case 1:
-		if err = m.dir.Append(*m.midSave); err == nil {
-			err = m.dir.Flush()
+	for _, s := range m.saves {
+		var err error
+		switch m.w.rng.IntN(3) {
+		case 0:
+			return
+		case 1:
+			if err = m.dir.Append(s.out.Save); err == nil {
+				err = m.dir.Flush()
+			}
+		default:
+			err = m.store.Save(s.out.Save)
 		}
-	default:
-		err = m.store.Save(*m.midSave)
-	}
-	if err != nil {
-		m.w.log("%v: the last write failed: %v", m, err)
+		if err != nil {
+			m.w.log("%v: the last write failed: %v", m, err)
+			return
+		}
 	}
 }
 
@@ -580,9 +656,15 @@ func (m *member) down() {
 		}
 	}
 	w.clientsLose(m)
+	if m.broken || m.gone {
+		return
+	}
 	wait := w.between(10*millisecond, 500*millisecond)
 	if w.chance(0.2) {
 		wait = w.between(500*millisecond, 8*second)
+	}
+	if m.soon {
+		m.soon, wait = false, w.between(millisecond, 60*millisecond)
 	}
 	w.after(wait, m.start)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/syncsh/syncsh/internal/wire"
 	"github.com/syncsh/syncsh/persist"
@@ -18,7 +19,7 @@ func (w *world) every(mean int64, run func()) {
 	again = func() {
 		if w.faults {
 			run()
-			w.after(w.between(mean/4, 2*mean), again)
+			w.after(w.calm*w.between(mean/4, 2*mean), again)
 		}
 	}
 	w.after(w.between(second, 2*mean+second), again)
@@ -33,9 +34,30 @@ func (w *world) nemesis() {
 	w.every(p.jumpEvery, w.jump)
 	w.every(p.diskEvery, w.faultyDisk)
 	w.every(p.transferEvery, w.transfer)
-	w.every(second, w.promote)
+	w.every(p.fullEvery, w.fillDisk)
+	w.every(p.damageEvery, w.damage)
+	w.every(p.removeEvery, w.remove)
+	w.every(p.deployEvery, func() { w.clients[0].ask(w.newDeploy(), w.anyMember()) })
+	w.every(p.rivalEvery, w.rivals)
+	w.every(second, w.operate)
 	w.every(3*second, func() { w.clients[0].ask(&op{kind: opSnapshot}, w.anyMember()) })
 	w.every(2*second, func() { w.anyMember().losePeerLater(w.anyMember().id) })
+}
+
+// rivals makes all lose the leader at about the same time: several will ask for
+// votes in one term.
+func (w *world) rivals() {
+	l := w.leader()
+	if l == nil {
+		return
+	}
+	w.stats.rivals++
+	w.log("all lose their connections to %v", l)
+	for _, m := range w.members {
+		if m != l {
+			m.losePeerLater(l.id)
+		}
+	}
 }
 
 func (w *world) crash() {
@@ -132,6 +154,9 @@ func (w *world) cut() {
 // pause stops a process for a while, as SIGSTOP does, and its disk with it.
 func (w *world) pause() {
 	m := w.anyMember()
+	if l := w.leader(); l != nil && w.rng.IntN(2) == 0 {
+		m = l // it wakes as one that was deposed
+	}
 	if m.up {
 		d := w.between(20*millisecond, 3*second)
 		m.pausedTo = w.now + d
@@ -196,58 +221,114 @@ func (w *world) transfer() {
 	})
 }
 
-// promote makes a learner a voter.
-func (w *world) promote() {
-	l := w.leader()
-	if l == nil {
-		return
-	}
-	for _, c := range l.replica.Config().Members {
-		if c.Role == raft.Learner {
-			w.clients[0].askWith(&op{kind: opPromote}, w.anyMember(), func(r *wire.Request) {
-				r.Op, r.Payload = wire.OpMember, wire.AppendMemberChange(nil, wire.MemberPromote, c.ID)
-			})
-			return
-		}
-	}
-}
+const (
+	// leaderTime is how long after the last fault there may be no leader that a
+	// majority follows: ten of the longest election timeouts.
+	leaderTime = 12 * second
+	// effectsMin and faultsMin are what a world must have at least, or it tests
+	// nothing.
+	effectsMin = 20
+	faultsMin  = 5
+)
 
 // heal ends all faults. Then there must be a leader and agreement within a
 // bounded time, and every member must serve.
 func (w *world) heal() {
 	w.log("all faults end")
+	ended := w.now
 	w.faults = false
 	w.net.heal()
 	for _, m := range w.members {
 		m.disk.SetFault(nil)
+		m.disk.SetRoom(-1)
 		m.disk.arm = false
 		m.pausedTo = 0
 		m.start()
 	}
+	w.leaderAgain()
 	w.converge()
-	w.stats.healed += w.now - faultTime
+	w.stats.healed += w.now - ended
 	w.runUntil(w.now + 4*second) // what was paused or delayed for long comes back
 	w.converge()
 	if !w.history.deployed { // the faults left no time for it
-		w.clients[0].ask(&op{kind: opDeploy}, w.members[0])
+		w.clients[0].ask(w.newDeploy(), w.members[0])
 		w.runUntil(w.now + 3*second)
 	}
 	for _, m := range w.members {
-		c := &client{w: w}
-		calls := []*op{{kind: opInc}, {kind: opAdd}, {kind: opCounter}, {kind: opLedger}}
-		for _, o := range calls {
-			c.ask(o, m)
-		}
-		w.runUntil(w.now + 3*second)
-		for _, o := range calls {
-			if o.fate != happened {
-				w.fail("%v at %v has fate %d, though all is well again", o, m, o.fate)
-			}
+		w.serves(m)
+	}
+	w.runUntil(w.now + 5*second) // the last deadlines pass
+	w.converge()
+	w.timersRang()
+	w.history.finish()
+	w.history.linear()
+	w.enough()
+}
+
+// serves makes sure that a member answers.
+func (w *world) serves(m *member) {
+	c := &client{w: w}
+	calls := []*op{{kind: opInc}, {kind: opAdd}, {kind: opCounter}, {kind: opLedger}, {kind: opRevision}}
+	for _, o := range calls {
+		c.ask(o, m)
+	}
+	for end := w.now + 3*second; c.open > 0 && w.now < end; {
+		w.runUntil(w.now + 10*millisecond)
+	}
+	for _, o := range calls {
+		if o.fate != happened {
+			w.fail(agreesAfterHeal, "%v at %v has fate %d, though all is well again", o, m, o.fate)
 		}
 	}
-	w.runUntil(w.now + 6*second) // the last deadlines pass
-	w.converge()
-	w.history.finish()
+}
+
+// timersRang: each timer rings once when the log clock has come to it. That may
+// take long after a clock that was ahead has led.
+func (w *world) timersRang() {
+	l := w.leader()
+	next, later := l.applier.State().NextTimer, w.history.states[w.history.top()].later
+	if next != 0 && next+1000 < l.wall() {
+		w.fail(exactlyOnce, "a timer was due at %d and has not rung at %d", next, l.wall())
+	}
+	rings := &op{kind: opRings}
+	w.clients[0].ask(rings, l)
+	w.runUntil(w.now + second)
+	if rings.fate != happened || rings.value > later || next == 0 && rings.value != later {
+		w.fail(exactlyOnce, "%d timers were set and rang %d times, the next is due at %d", later, rings.value, next)
+	}
+}
+
+// leaderAgain waits for a leader that a majority follows.
+func (w *world) leaderAgain() {
+	for end := w.now + leaderTime; w.now < end; {
+		w.runUntil(w.now + 50*millisecond)
+		l := w.leader()
+		if l == nil {
+			continue
+		}
+		followed := raft.Configuration{}
+		for _, c := range l.replica.Config().Members {
+			if m := w.machine(c.ID); m.up && m.replica.Leader() == l.id {
+				followed.Members = append(followed.Members, c)
+			}
+		}
+		if 2*voters(followed) > voters(l.replica.Config()) {
+			return
+		}
+	}
+	w.fail(agreesAfterHeal, "no leader %s after the last fault", stamp(leaderTime))
+}
+
+// enough makes sure that the world was worth playing: calls took effect under
+// faults.
+func (w *world) enough() {
+	s := &w.stats
+	if s.effects < effectsMin {
+		w.fail(enoughHappens, "%d calls took effect in %s, at least %d should", s.effects, stamp(w.now), effectsMin)
+	}
+	if n := s.faults(); n < faultsMin {
+		w.fail(enoughHappens, "%d faults were injected, at least %d should", n, faultsMin)
+	}
 }
 
 // converge runs until the members agree.
@@ -255,6 +336,9 @@ func (w *world) converge() {
 	why := ""
 	for end := w.now + healTime; w.now < end; {
 		w.runUntil(w.now + 50*millisecond)
+		if w.now/(500*millisecond) != (w.now-50*millisecond)/(500*millisecond) {
+			w.operate()
+		}
 		if why = w.disagreement(); why == "" {
 			w.log("all agree at index %d", w.history.top())
 			return
@@ -267,7 +351,7 @@ func (w *world) converge() {
 				m.applier.State().Index, st.LastIndex, st.Config, st.Followers)
 		}
 	}
-	w.fail("no agreement %s after the last fault: %s", stamp(healTime), why)
+	w.fail(agreesAfterHeal, "no agreement %s after the last fault: %s", stamp(healTime), why)
 }
 
 // disagreement says what is missing for agreement.
@@ -282,6 +366,14 @@ func (w *world) disagreement() string {
 	}
 	if l.replica.Config().Joint() {
 		return "the configuration is joint"
+	}
+	for _, c := range l.replica.Config().Members {
+		if !slices.Contains(w.members, w.machine(c.ID)) {
+			return fmt.Sprintf("%016x is still in the configuration", uint64(c.ID))
+		}
+		if c.Role == raft.Learner {
+			return fmt.Sprintf("%016x is still a learner", uint64(c.ID))
+		}
 	}
 	for _, m := range w.members {
 		if !m.up {

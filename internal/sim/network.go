@@ -20,9 +20,12 @@ func (n *network) init(w *world) { n.w, n.cut = w, map[[2]raft.ID]bool{} }
 // connection between two processes and ends with either.
 func (n *network) send(from *member, to raft.ID, msg wire.PeerMessage) {
 	w := n.w
-	target := w.member(to)
+	target := w.machine(to)
 	if target == nil || target == from {
-		w.fail("%v sends to %016x", from, uint64(to))
+		w.fail(simulatorItself, "%v sends to %016x", from, uint64(to))
+	}
+	if msg.Raft != nil {
+		w.history.says(from, msg.Raft)
 	}
 	w.stats.sent++
 	frame := wire.AppendPeer(nil, msg)
@@ -70,7 +73,7 @@ func (n *network) arrive(from raft.ID, to *member, frame []byte) {
 	}
 	msg, err := wire.DecodePeer(frame)
 	if err != nil {
-		w.fail("%v can't read a frame of %016x: %v", to, uint64(from), err)
+		w.fail(messagesAccepted, "%v can't read a frame of %016x: %v", to, uint64(from), err)
 	}
 	msg.From = from
 	if r := msg.Raft; r != nil && r.Kind != raft.MsgHeartbeat && r.Kind != raft.MsgHeartbeatReply {
@@ -89,6 +92,22 @@ func (n *network) cutLink(a, b *member, both bool) {
 		n.w.stats.cutsOneWay--
 		n.w.stats.cutsBothWays++
 	}
+}
+
+// cutFor cuts one direction, or both, for a while.
+func (n *network) cutFor(a, b *member, both bool, d int64) {
+	links := [][2]raft.ID{{a.id, b.id}, {b.id, a.id}}
+	if !both {
+		links = links[:1]
+	}
+	for _, l := range links {
+		n.cut[l] = true
+	}
+	n.w.after(d, func() {
+		for _, l := range links {
+			delete(n.cut, l)
+		}
+	})
 }
 
 // isolate cuts a group off from the rest.

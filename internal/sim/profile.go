@@ -12,6 +12,7 @@ import (
 // a single mix of faults hides what another one shows.
 type profile struct {
 	async   bool // durability async: only one member at a time may lose power
+	overlap bool // a member goes on while it writes
 	voters  int  // at the founding
 	joiners int  // that ask to be let in later
 	clients int
@@ -22,6 +23,10 @@ type profile struct {
 
 	// Means between faults of the whole cluster, 0 for never.
 	crashEvery, cutEvery, pauseEvery, jumpEvery, transferEvery, diskEvery int64
+	fullEvery, damageEvery, removeEvery, deployEvery, rivalEvery          int64
+
+	voteCrash    float64 // probability that the power goes while a vote is written
+	cutSnapshots float64 // probability per part that the transfer is cut
 
 	saveMax     int64   // the usual longest time of a write with its sync
 	stall       float64 // probability that a write takes much longer
@@ -40,7 +45,8 @@ func pick[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values)
 func drawProfile(r *rand.Rand) profile {
 	p := profile{
 		async:   r.IntN(5) == 0,
-		voters:  pick(r, 1, 2, 3, 3, 3, 3, 4, 5, 5),
+		overlap: r.IntN(3) == 0,
+		voters:  pick(r, 1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7),
 		joiners: pick(r, 0, 0, 0, 1, 1, 2),
 		clients: 3 + r.IntN(6),
 
@@ -50,11 +56,17 @@ func drawProfile(r *rand.Rand) profile {
 		delayMax: pick[int64](r, 1, 2, 10, 40) * millisecond,
 
 		crashEvery:    pick[int64](r, 0, 1, 3, 3, 8) * second,
-		cutEvery:      pick[int64](r, 0, 1, 2, 5) * second,
+		cutEvery:      pick[int64](r, 0, 2, 3, 5) * second,
 		pauseEvery:    pick[int64](r, 0, 0, 3, 6) * second,
 		jumpEvery:     pick[int64](r, 0, 0, 5) * second,
 		transferEvery: pick[int64](r, 0, 2, 5) * second,
 		diskEvery:     pick[int64](r, 0, 0, 2, 4) * second,
+		fullEvery:     pick[int64](r, 0, 0, 3, 6) * second,
+		deployEvery:   pick[int64](r, 0, 0, 5, 10) * second,
+
+		rivalEvery:   pick[int64](r, 0, 2, 4) * second,
+		voteCrash:    pick(r, 0, 0.05, 0.15),
+		cutSnapshots: pick(r, 0, 0.02, 0.2),
 
 		saveMax:     pick[int64](r, 1, 3, 10, 80) * millisecond,
 		stall:       pick(r, 0, 0.001, 0.01),
@@ -81,13 +93,31 @@ func drawProfile(r *rand.Rand) profile {
 	if r.IntN(2) == 0 { // as internal/node's; drift keeps clocks less than a quarter apart
 		p.raft.PromiseMs, p.raft.LeaseMs = 600, 480
 	}
+	p.voters = min(p.voters, membersMax)
+	p.joiners = min(p.joiners, membersMax-p.voters)
+	// An operator who takes members out does not do so while another one is
+	// broken, and not where a restart may lose what was acknowledged.
+	switch every := pick[int64](r, 0, 2, 4) * second; {
+	case p.async:
+	case r.IntN(2) == 0:
+		p.damageEvery = every
+	default:
+		p.removeEvery = every
+	}
+	if p.voters == 2 || p.voters == 4 { // a fault stops the cluster more often: leave it time to work
+		p.crashEvery, p.cutEvery, p.pauseEvery = 3*p.crashEvery, 3*p.cutEvery, 2*p.pauseEvery
+	}
+	if p.crashEvery+p.cutEvery+p.pauseEvery == 0 { // a world without faults tests little
+		p.crashEvery = 3 * second
+	}
 	return p
 }
 
 func (p profile) String() string {
-	return fmt.Sprintf("async %v; %d voters, %d joiners, %d clients; drop %g, double %g, slow %g, delay %s; every: crash %s, cut %s, pause %s, jump %s, "+
-		"transfer %s, disk %s; write %s, stall %g, crash %g, disk errors %g, drift %g, segment %d; snapshot after %d entries, %d ms; %+v",
-		p.async, p.voters, p.joiners, p.clients, p.drop, p.double, p.slow, stamp(p.delayMax), stamp(p.crashEvery), stamp(p.cutEvery), stamp(p.pauseEvery),
-		stamp(p.jumpEvery), stamp(p.transferEvery), stamp(p.diskEvery), stamp(p.saveMax), p.stall, p.saveCrash, p.diskErrors, p.drift, p.segment,
+	return fmt.Sprintf("async %v, overlap %v; %d voters, %d joiners, %d clients; drop %g, double %g, slow %g, delay %s; every: crash %s, cut %s, pause %s, jump %s, "+
+		"transfer %s, disk %s, full %s, damage %s, removal %s, deploy %s, rivals %s; snapshots cut %g; votes lost %g; write %s, stall %g, crash %g, disk errors %g, drift %g, segment %d; snapshot after %d entries, %d ms; %+v",
+		p.async, p.overlap, p.voters, p.joiners, p.clients, p.drop, p.double, p.slow, stamp(p.delayMax), stamp(p.crashEvery), stamp(p.cutEvery), stamp(p.pauseEvery),
+		stamp(p.jumpEvery), stamp(p.transferEvery), stamp(p.diskEvery), stamp(p.fullEvery), stamp(p.damageEvery), stamp(p.removeEvery), stamp(p.deployEvery),
+		stamp(p.rivalEvery), p.cutSnapshots, p.voteCrash, stamp(p.saveMax), p.stall, p.saveCrash, p.diskErrors, p.drift, p.segment,
 		p.snapshots, p.snapshotsMs, p.raft)
 }

@@ -2,16 +2,28 @@ package main
 
 import (
 	"os"
-	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 )
 
-// seedsDefault is how many seeds a plain go test plays. Each counter of stats.go
-// must have moved within so many.
-const seedsDefault = 60
+const (
+	// seedsDefault is how many seeds a plain go test plays. Each counter of stats.go
+	// must have moved within so many.
+	seedsDefault = 300
+	// seedsShort are those of go test -short.
+	seedsShort = 30
+	// classMin is how often each class of faults must be injected by classSeeds
+	// seeds or more.
+	classMin   = 1000
+	classSeeds = 10_000
+)
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(gcPercent)
+	os.Exit(m.Run())
+}
 
 // TestSeeds plays seeds from 1: SYNCSH_SIM_SEEDS of them if set.
 func TestSeeds(t *testing.T) {
@@ -23,53 +35,34 @@ func TestSeeds(t *testing.T) {
 		}
 		seeds = n
 	} else if testing.Short() {
-		seeds /= 4
+		seeds = seedsShort
 	}
-	var total stats
-	var mu sync.Mutex
-	var next uint64
-	var all sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		all.Go(func() {
-			for {
-				mu.Lock()
-				next++
-				seed := next
-				mu.Unlock()
-				if seed > seeds {
-					return
-				}
-				w, err := play(seed, nil)
-				mu.Lock()
-				total.add(&w.stats)
-				mu.Unlock()
-				if err != nil {
-					t.Error(report(w, err))
-				}
-			}
-		})
-	}
-	all.Wait()
+	total := playAll(1, seeds, func(seed uint64, err error) bool {
+		t.Error(report(seed, err))
+		return true
+	})
 	t.Logf("\n%v", &total)
 	if missing := total.missing(); seeds >= seedsDefault && len(missing) > 0 {
 		t.Errorf("never happened in %d seeds: %s", seeds, strings.Join(missing, ", "))
 	}
+	if rare := total.rare(classMin); seeds >= classSeeds && len(rare) > 0 {
+		t.Errorf("less than %d times in %d seeds: %s", classMin, seeds, strings.Join(rare, ", "))
+	}
 }
 
-// A seed that fails must fail again: two worlds of one seed tell the same story.
+// A seed that fails must fail again: two worlds of one seed tell the same story,
+// whether anybody listens or not.
 func TestEqualSeedsTellEqualStories(t *testing.T) {
 	for seed := uint64(1); seed <= 6; seed++ {
-		a, err := play(seed, nil)
+		a, err := tell(seed, nil)
 		if err != nil {
-			t.Fatal(report(a, err))
+			t.Fatal(report(seed, err))
 		}
-		b, err := play(seed, nil)
-		if err != nil {
-			t.Fatal(report(b, err))
-		}
-		if a.hash != b.hash || a.count != b.count || a.history.top() != b.history.top() {
-			t.Errorf("seed %d: stories %x and %x, %d and %d events, %d and %d indexes", seed, a.hash, b.hash, a.count, b.count,
-				a.history.top(), b.history.top())
+		b, _ := tell(seed, nil)
+		c, _ := play(seed)
+		if a.hash != b.hash || a.count != b.count || a.count != c.count || a.history.top() != c.history.top() {
+			t.Errorf("seed %d: stories %x and %x; %d, %d and %d events, %d and %d indexes", seed, a.hash, b.hash, a.count, b.count, c.count,
+				a.history.top(), c.history.top())
 		}
 	}
 }

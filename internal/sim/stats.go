@@ -8,13 +8,16 @@ import (
 // stats counts what happened. A rare state that no seed reaches is not tested:
 // see missing.
 type stats struct {
-	elections, transfers, promotions               int
+	elections, transfers                           int
 	leaseReads, boundedReads                       int
+	added, observers, promotions, removed, joint   int
+	removedLeaders, removedDead, replaced          int
 	effects, acknowledged, reads, staleReads       int
+	histories, undecided                           int
 	noLeader, overloaded, timeouts, lostAnswers    int
-	forwardReplies                                 int
+	forwardReplies, deploys                        int
 	snapshots, failedSnapshots                     int
-	installs, failedInstalls, chunks               int
+	installs, failedInstalls, chunks, cutTransfers int
 	droppedTransfers, compactions, truncations     int
 	resets, tornTails                              int
 	sent, dropped, doubled, slow, cutOff           int
@@ -23,7 +26,9 @@ type stats struct {
 	kills, powerFailures, allCrashed, someCrashed  int
 	crashedInSave, crashedAtDisk, crashedAtBoot    int
 	stalls, slowApplies, diskErrors, stoppedByDisk int
-	pauses, jumps                                  int
+	full, stoppedByFull                            int
+	flips, refused, harmless, likeTorn, lostDisks  int
+	pauses, jumps, rivals                          int
 	healed                                         int64 // µs from the last fault to agreement
 	distrusted, trustedAgain                       int
 	compared                                       int
@@ -34,61 +39,83 @@ type stats struct {
 type row struct {
 	name  string
 	count *int
+	fault bool // a class of faults, or of what an operator does in their midst
+	luck  bool // may be 0
 }
 
 func (s *stats) rows() []row {
 	return []row{
-		{"leaders elected", &s.elections},
-		{"transfers of leadership begun", &s.transfers},
-		{"learners promoted", &s.promotions},
-		{"calls that took effect", &s.effects},
-		{"calls acknowledged", &s.acknowledged},
-		{"sessions opened", &s.sessions},
-		{"further tries of calls in the log", &s.repeats},
-		{"linearizable reads", &s.reads},
-		{"reads by lease, or the round instead", &s.leaseReads},
-		{"bounded reads", &s.boundedReads},
-		{"stale reads", &s.staleReads},
-		{"answers: no leader", &s.noLeader},
-		{"answers: overloaded", &s.overloaded},
-		{"answers: timeout", &s.timeouts},
-		{"answers lost on the way to the client", &s.lostAnswers},
-		{"forwarded requests answered", &s.forwardReplies},
-		{"snapshots written", &s.snapshots},
-		{"snapshots that failed", &s.failedSnapshots},
-		{"snapshots installed", &s.installs},
-		{"snapshots that could not be installed", &s.failedInstalls},
-		{"parts of snapshots sent", &s.chunks},
-		{"snapshot transfers given up", &s.droppedTransfers},
-		{"log compactions", &s.compactions},
-		{"log truncations", &s.truncations},
-		{"logs begun anew behind a snapshot", &s.resets},
-		{"torn log tails repaired", &s.tornTails},
-		{"messages sent", &s.sent},
-		{"messages lost", &s.dropped},
-		{"messages doubled", &s.doubled},
-		{"messages delayed for long", &s.slow},
-		{"messages stopped by a cut or a dead member", &s.cutOff},
-		{"links cut one way", &s.cutsOneWay},
-		{"links cut both ways", &s.cutsBothWays},
-		{"groups cut off", &s.partitions},
-		{"processes killed", &s.kills},
-		{"power failures", &s.powerFailures},
-		{"power failures of all at once", &s.allCrashed},
-		{"power failures of the leader and others", &s.someCrashed},
-		{"crashes with a write under way", &s.crashedInSave},
-		{"power failures within a disk operation", &s.crashedAtDisk},
-		{"power failures during a start", &s.crashedAtBoot},
-		{"writes that stalled", &s.stalls},
-		{"appliers that fell behind", &s.slowApplies},
-		{"disk errors", &s.diskErrors},
-		{"processes stopped by a disk error", &s.stoppedByDisk},
-		{"processes paused", &s.pauses},
-		{"clock jumps", &s.jumps},
-		{"starts of members that may have lost entries", &s.distrusted},
-		{"members that were trusted again", &s.trustedAgain},
-		{"digests found equal by the members themselves", &s.compared},
-		{"events", &s.events},
+		{name: "leaders elected", count: &s.elections},
+		{name: "calls that took effect", count: &s.effects},
+		{name: "calls acknowledged and checked", count: &s.acknowledged},
+		{name: "linearizable reads checked", count: &s.reads},
+		{name: "reads by lease checked, or by a round instead", count: &s.leaseReads},
+		{name: "bounded reads checked", count: &s.boundedReads},
+		{name: "stale reads checked", count: &s.staleReads},
+		{name: "histories given to porcupine", count: &s.histories},
+		{name: "histories that porcupine did not decide in time", count: &s.undecided, luck: true},
+		{name: "sessions opened", count: &s.sessions},
+		{name: "further tries of calls in the log", count: &s.repeats},
+		{name: "answers: no leader", count: &s.noLeader},
+		{name: "answers: overloaded", count: &s.overloaded},
+		{name: "answers: timeout", count: &s.timeouts},
+		{name: "forwarded requests answered", count: &s.forwardReplies},
+		{name: "snapshots written", count: &s.snapshots},
+		{name: "snapshots that failed", count: &s.failedSnapshots},
+		{name: "snapshots installed", count: &s.installs},
+		{name: "snapshots that could not be installed", count: &s.failedInstalls},
+		{name: "parts of snapshots sent", count: &s.chunks},
+		{name: "snapshot transfers given up", count: &s.droppedTransfers},
+		{name: "log compactions", count: &s.compactions},
+		{name: "log truncations", count: &s.truncations},
+		{name: "logs begun anew behind a snapshot", count: &s.resets},
+		{name: "torn log tails repaired", count: &s.tornTails},
+		{name: "joint configurations", count: &s.joint},
+		{name: "removals asked for of the leader", count: &s.removedLeaders},
+		{name: "removals asked for of members that were down", count: &s.removedDead},
+		{name: "starts refused because of a flipped bit", count: &s.refused},
+		{name: "flipped bits that changed nothing that is read", count: &s.harmless},
+		{name: "flipped bits in the last record (turned back)", count: &s.likeTorn},
+		{name: "processes stopped by a disk error", count: &s.stoppedByDisk},
+		{name: "processes stopped by a full disk", count: &s.stoppedByFull},
+		{name: "messages sent", count: &s.sent},
+		{name: "messages stopped by a cut or a dead member", count: &s.cutOff},
+		{name: "starts of members that may have lost entries", count: &s.distrusted},
+		{name: "members that were trusted again", count: &s.trustedAgain},
+		{name: "digests found equal by the members themselves", count: &s.compared},
+		{name: "events", count: &s.events},
+
+		{name: "messages lost", count: &s.dropped, fault: true},
+		{name: "messages doubled", count: &s.doubled, fault: true},
+		{name: "messages delayed for long (and so reordered)", count: &s.slow, fault: true},
+		{name: "links cut one way", count: &s.cutsOneWay, fault: true},
+		{name: "links cut both ways", count: &s.cutsBothWays, fault: true},
+		{name: "groups cut off", count: &s.partitions, fault: true},
+		{name: "snapshot transfers cut in the middle", count: &s.cutTransfers, fault: true},
+		{name: "answers lost on the way to the client", count: &s.lostAnswers, fault: true},
+		{name: "processes killed", count: &s.kills, fault: true},
+		{name: "power failures", count: &s.powerFailures, fault: true},
+		{name: "power failures of all at once", count: &s.allCrashed, fault: true},
+		{name: "power failures of the leader and others", count: &s.someCrashed, fault: true},
+		{name: "crashes with a write under way", count: &s.crashedInSave, fault: true},
+		{name: "power failures within a disk operation", count: &s.crashedAtDisk, fault: true},
+		{name: "power failures during a start", count: &s.crashedAtBoot, fault: true},
+		{name: "writes that stalled", count: &s.stalls, fault: true},
+		{name: "appliers that fell behind", count: &s.slowApplies, fault: true},
+		{name: "disk errors", count: &s.diskErrors, fault: true},
+		{name: "disks that filled up", count: &s.full, fault: true},
+		{name: "bits flipped at rest", count: &s.flips, fault: true},
+		{name: "disks lost", count: &s.lostDisks, fault: true},
+		{name: "machines replaced", count: &s.replaced, fault: true},
+		{name: "processes paused", count: &s.pauses, fault: true},
+		{name: "leaders that lost all their connections", count: &s.rivals, fault: true},
+		{name: "clock jumps", count: &s.jumps, fault: true},
+		{name: "transfers of leadership begun", count: &s.transfers, fault: true},
+		{name: "learners added", count: &s.added, fault: true},
+		{name: "observers added", count: &s.observers, fault: true},
+		{name: "learners promoted", count: &s.promotions, fault: true},
+		{name: "members removed", count: &s.removed, fault: true},
+		{name: "deploys of changed scripts", count: &s.deploys, fault: true},
 	}
 }
 
@@ -107,24 +134,52 @@ func (s *stats) add(o *stats) {
 func (s *stats) missing() []string {
 	var out []string
 	for _, r := range s.rows() {
-		if *r.count == 0 {
+		if *r.count == 0 && !r.luck {
 			out = append(out, r.name)
 		}
 	}
 	return out
 }
 
-// String is a table.
+// rare names the classes of faults that happened less often.
+func (s *stats) rare(than int) []string {
+	var out []string
+	for _, r := range s.rows() {
+		if r.fault && *r.count < than {
+			out = append(out, fmt.Sprintf("%s (%d)", r.name, *r.count))
+		}
+	}
+	return out
+}
+
+// faults is how many were injected.
+func (s *stats) faults() (n int) {
+	for _, r := range s.rows() {
+		if r.fault {
+			n += *r.count
+		}
+	}
+	return n
+}
+
+// String is a table: what was done and checked, then the faults by class.
 func (s *stats) String() string {
 	var b strings.Builder
-	line := func(name string, v any) { fmt.Fprintf(&b, "%-48s %v\n", name, v) }
+	line := func(name string, v any) { fmt.Fprintf(&b, "%-50s %v\n", name, v) }
 	line("seeds", s.seeds)
-	line("simulated", stamp(s.simulated))
+	line("simulated hours", fmt.Sprintf("%.1f", float64(s.simulated)/float64(3600*second)))
 	if s.seeds > 0 {
 		line("from the last fault to agreement, mean", stamp(s.healed/int64(s.seeds)))
 	}
-	for _, r := range s.rows() {
-		line(r.name, *r.count)
+	for _, faults := range []bool{false, true} {
+		if faults {
+			fmt.Fprintln(&b, "\nfaults by class")
+		}
+		for _, r := range s.rows() {
+			if r.fault == faults {
+				line(r.name, *r.count)
+			}
+		}
 	}
 	return b.String()
 }

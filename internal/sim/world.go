@@ -19,6 +19,9 @@ const (
 const (
 	// faultTime is how long a world runs under faults.
 	faultTime = 20 * second
+	// calmerTimes is how often a world in which hardly a call took effect goes on
+	// for as long again, with fewer faults.
+	calmerTimes = 2
 	// healTime is how long after the last fault the members may take to agree:
 	// ten of the longest election timeouts, and what a snapshot in small parts
 	// needs.
@@ -63,33 +66,33 @@ type world struct {
 	events  eventQueue
 	count   int
 	profile profile
-	faults  bool // false once the world has healed
-	// atRisk is the member of an async world that has lost power, or is about to,
-	// and is not trusted again: until then no other one may.
+	faults  bool  // false once the world has healed
+	calm    int64 // how much rarer faults are than the profile says
+	// atRisk is the one member whose disk may lack what it acknowledged, until it
+	// is trusted again or was removed: of an async world one that lost power, or is
+	// about to, else one whose disk is damaged. No other one may be at risk then, as
+	// no cluster survives the loss of a majority.
 	atRisk *member
 
-	members []*member
-	net     network
-	clients []*client
-	history history
-	stats   stats
+	members  []*member           // in service
+	machines map[raft.ID]*member // all that ever were
+	founding raft.Configuration
+	revision int64 // of the newest deploy
+	net      network
+	clients  []*client
+	history  history
+	stats    stats
 
-	print func(line string) // every line of the story, if not nil
-	story []string
-	next  int    // where the next line goes in story
-	hash  uint64 // of the whole story: equal seeds tell equal stories
-}
-
-// failure is a broken guarantee; it ends the world.
-type failure struct{ err error }
-
-func (w *world) fail(format string, args ...any) {
-	panic(failure{fmt.Errorf(format, args...)})
+	telling bool
+	print   func(line string) // every line of the story, if not nil
+	story   []string
+	next    int    // where the next line goes in story
+	hash    uint64 // of the whole story: equal seeds tell equal stories
 }
 
 // newWorld makes the world of a seed. print, if not nil, takes the whole story.
-func newWorld(seed uint64, print func(string)) *world {
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x73796e637368)), faults: true, print: print}
+func newWorld(seed uint64, telling bool, print func(string)) *world {
+	w := &world{seed: seed, machines: map[raft.ID]*member{}, rng: rand.New(rand.NewPCG(seed, 0x73796e637368)), faults: true, calm: 1, telling: telling, print: print}
 	w.profile = drawProfile(w.rng)
 	w.net.init(w)
 	w.history.init(w)
@@ -104,10 +107,10 @@ func (w *world) run() (err error) {
 	defer func() {
 		switch x := recover().(type) {
 		case nil:
-		case failure:
-			err = x.err
+		case *failure:
+			err = x
 		default:
-			err = fmt.Errorf("panic: %v\n%s", x, trace())
+			err = &failure{ownInvariant, fmt.Errorf("panic: %v\n%s", x, trace())}
 		}
 	}()
 	for _, m := range w.members {
@@ -115,6 +118,14 @@ func (w *world) run() (err error) {
 	}
 	w.nemesis()
 	w.runUntil(faultTime)
+	for range calmerTimes {
+		if w.stats.effects >= effectsMin {
+			break
+		}
+		w.log("little has happened: the faults become rarer")
+		w.calm *= 4
+		w.runUntil(w.now + faultTime)
+	}
 	w.heal()
 	return nil
 }
@@ -125,7 +136,7 @@ func (w *world) runUntil(t int64) {
 		e := heap.Pop(&w.events).(event)
 		w.now = e.at
 		if w.count++; w.count > eventsMax {
-			w.fail("more than %d events in %s", eventsMax, stamp(w.now))
+			w.fail(simulatorItself, "more than %d events in %s", eventsMax, stamp(w.now))
 		}
 		e.run()
 	}
@@ -146,8 +157,12 @@ func (w *world) chance(p float64) bool { return w.faults && w.rng.Float64() < p 
 
 func stamp(t int64) string { return fmt.Sprintf("%d.%06d s", t/second, t%second) }
 
-// log adds a line to the story.
+// log adds a line to the story. Nobody listens when many seeds are played: one
+// that fails is played again for it.
 func (w *world) log(format string, args ...any) {
+	if !w.telling {
+		return
+	}
 	line := fmt.Sprintf("%10.6f ", float64(w.now)/float64(second)) + fmt.Sprintf(format, args...)
 	for i := 0; i < len(line); i++ { // FNV-1a
 		w.hash = (w.hash ^ uint64(line[i])) * 0x100000001b3
@@ -168,15 +183,8 @@ func (w *world) lastEvents() string {
 	return strings.Join(append(w.story[w.next:len(w.story):len(w.story)], w.story[:w.next]...), "\n")
 }
 
-// member finds one by its id.
-func (w *world) member(id raft.ID) *member {
-	for _, m := range w.members {
-		if m.id == id {
-			return m
-		}
-	}
-	return nil
-}
+// machine finds one by its id, also one that was switched off.
+func (w *world) machine(id raft.ID) *member { return w.machines[id] }
 
 // anyMember draws a member, up or down.
 func (w *world) anyMember() *member { return w.members[w.rng.IntN(len(w.members))] }
