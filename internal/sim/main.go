@@ -7,19 +7,14 @@
 // A world is one to seven members on one goroutine: the replica, applier, store
 // and machine of production (internal/replica, raft, persist, luafsm) with a
 // driver that does, in virtual time, what internal/node does with goroutines,
-// sockets and disks. The network loses, doubles, delays and reorders; disks lose
-// what was not synced, and power can go between any two of their operations;
-// processes are killed and paused; clocks drift and jump. Everything follows
-// from the seed: a seed that fails fails again.
+// sockets and disks. Everything follows from the seed: a seed that fails fails
+// again. docs/SAFETY.md lists what happens to the members and what is checked.
 //
-// What is checked, in history.go: one leader per term; the commit index never
-// moves back; members that applied the same index applied the same entry and
-// have the same digest; what was acknowledged has happened once, what was
-// refused has not happened; the values of all answers; linearizability of calls
-// and reads. After the last fault the members must agree within a bounded time
-// and serve. Counters show that rare states were reached (stats.go).
-//
-// To read it start with world.go, then member.go.
+// To read it start with world.go, then member.go. nemesis.go, damage.go and
+// fleet.go are what goes wrong and what an operator does; check.go names the
+// checks, history.go has those of calls and states, logs.go those of logs, votes
+// and disks, linear.go porcupine's. Counters show that rare states were reached
+// (stats.go). With the build tag mutants bugs can be planted (mutants.go).
 package main
 
 import (
