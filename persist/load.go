@@ -472,7 +472,7 @@ func (d *Dir) finishLoad(r *replay, old []uint64) error {
 		return err
 	}
 	l.file, d.log = f, l
-	if r.torn != nil && !mutant.On(mutant.TornTailKept) {
+	if r.torn != nil {
 		// Bytes of the torn write must not turn into records once new ones lie
 		// before them.
 		if err := zero(f, r.offset, l.size); err != nil {

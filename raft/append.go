@@ -267,7 +267,7 @@ func (r *Raft) answering(m *Message) *progress {
 		return nil
 	}
 	p := r.progressOf(m.From)
-	if p == nil || p.stream != m.Stream && !mutant.On(mutant.RejoinStream) {
+	if p == nil || p.stream != m.Stream {
 		return nil
 	}
 	p.heardAt = r.now

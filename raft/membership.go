@@ -383,7 +383,7 @@ func (r *Raft) pushConfig(e *Entry) {
 
 // undoConfigs forgets the configurations behind position to (scenario 36).
 func (r *Raft) undoConfigs(to Index) {
-	for len(r.configs) > 1 && r.config().index > to && !mutant.On(mutant.ConfigNotUndone) {
+	for len(r.configs) > 1 && r.config().index > to {
 		r.configs = r.configs[:len(r.configs)-1]
 		r.changed = true
 	}

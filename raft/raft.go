@@ -446,9 +446,7 @@ func (r *Raft) save() Save {
 	if hs != r.saved {
 		r.saved = hs
 		s.HardState = &hs
-		if mutant.On(mutant.VoteForgotten) {
-			s.HardState = &HardState{Term: hs.Term, Commit: hs.Commit}
-		} else if mutant.On(mutant.TermForgotten) && len(s.Entries) == 0 {
+		if mutant.On(mutant.TermForgotten) && len(s.Entries) == 0 {
 			s.HardState = nil
 		}
 	}

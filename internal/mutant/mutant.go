@@ -18,14 +18,12 @@ const (
 	VoteUnsynced      // a granted vote leaves before it is on disk
 	VoteTwice         // a second candidate of a term gets the vote too
 	VoteLogUnchecked  // a candidate whose log is behind gets the vote
-	VoteForgotten     // the vote is not in the hard state
 	TermForgotten     // nor is the term, when nothing else is to be saved
 	NoStepDown        // a leader ignores a higher term
 	UntrustedVotes    // a member that lost entries takes part in elections
 	LearnerCounts     // a learner is counted as a voter
 	JointNewOnly      // a joint configuration counts the new majority only
 	ConfigWhenApplied // a configuration counts only when it is committed
-	ConfigNotUndone   // a configuration that was truncated stays in force
 	CommitOldTerm     // an entry of an older term is committed by counting
 	CommitUnverified  // a follower commits what its leader has, verified by the append or not
 	CountUnsyncedOwn  // a leader counts its own log before it is on disk
@@ -33,7 +31,6 @@ const (
 	AckStale          // a durable position is not taken back by a truncation
 	SuffixKept        // a conflicting suffix is not truncated
 	TruncateCommitted // every append truncates, also what is committed
-	RejoinStream      // answers of an older replication stream count
 	ReadWithoutRound  // a leader answers reads without asking a majority
 	ReadBeforeNoop    // a new leader answers reads before it knows what is committed
 	DeposedReads      // a leader that steps down answers the reads that wait
@@ -45,12 +42,9 @@ const (
 	ReadUnapplied     // a query does not wait for its index to be applied
 	ForwardTwice      // a forwarded call is sent to the leader twice
 	StepDownFails     // who waits for a deposed leader is told that nothing happened
-	CoveredFails      // who waits for an entry behind a snapshot is told that nothing happened
 	SnapshotOldConfig // a snapshot carries the configuration of the one before
-	AsyncVoteUnsynced // with durability async votes are not synced either
 
 	// persist
-	TornTailKept       // a torn tail is not wiped
 	RecordSumUnchecked // the checksum of a record's payload is not compared
 	SnapshotUnsynced   // a snapshot gets its name before its bytes are on disk
 	RenameUnsynced     // a snapshot's name is not made durable
@@ -73,14 +67,12 @@ var names = [bugs]string{
 	VoteUnsynced:       "vote-unsynced",
 	VoteTwice:          "vote-twice",
 	VoteLogUnchecked:   "vote-log-unchecked",
-	VoteForgotten:      "vote-forgotten",
 	TermForgotten:      "term-forgotten",
 	NoStepDown:         "no-step-down",
 	UntrustedVotes:     "untrusted-votes",
 	LearnerCounts:      "learner-counts",
 	JointNewOnly:       "joint-new-only",
 	ConfigWhenApplied:  "config-when-applied",
-	ConfigNotUndone:    "config-not-undone",
 	CommitOldTerm:      "commit-old-term",
 	CommitUnverified:   "commit-unverified",
 	CountUnsyncedOwn:   "count-unsynced-own",
@@ -88,7 +80,6 @@ var names = [bugs]string{
 	AckStale:           "ack-stale",
 	SuffixKept:         "suffix-kept",
 	TruncateCommitted:  "truncate-committed",
-	RejoinStream:       "rejoin-stream",
 	ReadWithoutRound:   "read-without-round",
 	ReadBeforeNoop:     "read-before-noop",
 	DeposedReads:       "deposed-reads",
@@ -98,10 +89,7 @@ var names = [bugs]string{
 	ReadUnapplied:      "read-unapplied",
 	ForwardTwice:       "forward-twice",
 	StepDownFails:      "step-down-fails",
-	CoveredFails:       "covered-fails",
 	SnapshotOldConfig:  "snapshot-old-config",
-	AsyncVoteUnsynced:  "async-vote-unsynced",
-	TornTailKept:       "torn-tail-kept",
 	RecordSumUnchecked: "record-sum-unchecked",
 	SnapshotUnsynced:   "snapshot-unsynced",
 	RenameUnsynced:     "rename-unsynced",

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/luafsm"
 	"github.com/syncsh/syncsh/persist"
 	"github.com/syncsh/syncsh/raft"
@@ -99,9 +98,6 @@ func (s *Store) Reserve() error {
 // configuration could count the wrong quorum.
 func (s *Store) mustSync(save raft.Save) bool {
 	sync := save.Reset != nil
-	if mutant.On(mutant.AsyncVoteUnsynced) {
-		return sync
-	}
 	if hs := save.HardState; hs != nil {
 		sync = sync || hs.Term != s.term || hs.Vote != s.vote
 		s.term, s.vote = hs.Term, hs.Vote

@@ -383,10 +383,6 @@ func (r *Replica) covered(by raft.Index) {
 				open = append(open, f)
 				continue
 			}
-			if mutant.On(mutant.CoveredFails) {
-				r.overwritten(f)
-				continue
-			}
 			for _, t := range f.tickets {
 				r.fail(t, command.CodeTimeout, "the call's log entry is behind a snapshot of a new leader; outcome unknown")
 			}

@@ -75,7 +75,7 @@ func (s *stats) rows() []row {
 		{name: "removals asked for of members that were down", count: &s.removedDead},
 		{name: "starts refused because of a flipped bit", count: &s.refused},
 		{name: "flipped bits that changed nothing that is read", count: &s.harmless},
-		{name: "flipped bits in the last record (turned back)", count: &s.likeTorn},
+		{name: "flipped bits in the last record (turned back)", count: &s.likeTorn, luck: true},
 		{name: "processes stopped by a disk error", count: &s.stoppedByDisk},
 		{name: "processes stopped by a full disk", count: &s.stoppedByFull},
 		{name: "messages sent", count: &s.sent},
