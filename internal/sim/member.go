@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"syscall"
 
 	"github.com/syncsh/syncsh/internal/replica"
 	"github.com/syncsh/syncsh/internal/wire"
@@ -74,6 +73,7 @@ type running struct {
 	pausedTo  int64 // the process stands still until then
 	ticks     int
 
+	kept     []*raft.Save // found no room on the disk
 	works    []replica.Work
 	applying bool
 
@@ -133,7 +133,7 @@ func (m *member) start() {
 	case m.disk.dead:
 		w.stats.crashedAtBoot++
 		m.powerFailure("while it started")
-	case errors.Is(err, errDisk), errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, errDisk), noRoom(err):
 		m.stop(err)
 	case err != nil && m.flipped:
 		w.stats.refused++
@@ -345,7 +345,13 @@ func (m *member) feed(in *inputs) {
 			m.askToJoin()
 		}
 		if m.ticks%flushTicks == 0 {
-			if err := m.store.Sync(); err != nil {
+			if err := m.store.Sync(); err != nil && !errors.Is(err, persist.ErrNoRoom) {
+				m.stop(err)
+				return
+			}
+		}
+		if m.ticks%roomTicks == 0 {
+			if err := m.watchRoom(); err != nil {
 				m.stop(err)
 			}
 		}
@@ -438,12 +444,10 @@ func (m *member) maybeCrashWithin(wait int64) {
 func (m *member) saved() {
 	s := m.saves[0]
 	m.saves, m.writing, m.saving = m.saves[1:], false, false
-	if err := m.store.Save(s.out.Save); err != nil {
+	if err := m.save(&s.out.Save); err != nil {
 		m.stop(err)
 		return
 	}
-	m.durable.save(&s.out.Save)
-	m.replica.Saved(s.out.Save.LSN)
 	m.finish(&s.out, s.gated)
 	m.carryOut()
 	if m.up {
@@ -556,7 +560,7 @@ func (m *member) stop(err error) {
 		return // settle sees to it
 	}
 	m.w.stats.stoppedByDisk++
-	if errors.Is(err, syscall.ENOSPC) {
+	if noRoom(err) {
 		m.w.stats.stoppedByFull++
 	}
 	m.w.log("%v stops: %v", m, err)

@@ -26,7 +26,7 @@ type stats struct {
 	kills, powerFailures, allCrashed, someCrashed  int
 	crashedInSave, crashedAtDisk, crashedAtBoot    int
 	stalls, slowApplies, diskErrors, stoppedByDisk int
-	full, stoppedByFull                            int
+	full, stoppedByFull, waitedForRoom             int
 	flips, refused, harmless, likeTorn, lostDisks  int
 	pauses, jumps, rivals                          int
 	healed                                         int64 // µs from the last fault to agreement
@@ -77,7 +77,8 @@ func (s *stats) rows() []row {
 		{name: "flipped bits that changed nothing that is read", count: &s.harmless},
 		{name: "flipped bits in the last record (turned back)", count: &s.likeTorn, luck: true},
 		{name: "processes stopped by a disk error", count: &s.stoppedByDisk},
-		{name: "processes stopped by a full disk", count: &s.stoppedByFull},
+		{name: "members that waited for room on their disk", count: &s.waitedForRoom},
+		{name: "processes stopped by a full disk", count: &s.stoppedByFull, luck: true},
 		{name: "messages sent", count: &s.sent},
 		{name: "messages stopped by a cut or a dead member", count: &s.cutOff},
 		{name: "starts of members that may have lost entries", count: &s.distrusted},
