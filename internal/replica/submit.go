@@ -24,6 +24,7 @@ type flight struct {
 type forwarded struct {
 	ticket Ticket
 	to     raft.ID
+	op     wire.Op
 }
 
 // Submit takes a client's request. The answer comes out of Output, of the
@@ -97,7 +98,7 @@ func (r *Replica) forward(t Ticket, req wire.Request, wasForwarded bool) {
 		return
 	}
 	r.nextForward++
-	r.forwards[r.nextForward] = forwarded{t, leader}
+	r.forwards[r.nextForward] = forwarded{t, leader, req.Op}
 	req.ID = r.nextForward
 	req.TimeoutMs = uint32(max(1, t.Deadline-r.ran))
 	r.out.Peer = append(r.out.Peer, PeerSend{leader, wire.PeerMessage{Forward: &req}})
@@ -322,8 +323,9 @@ func (r *Replica) reignChanged() {
 		r.upgrades.heard = nil
 	}
 	if r.wasTerm != term {
-		// The old leader may never answer; with a session the caller asks again.
-		r.dropForwards("the leader changed; outcome unknown", func(f *forwarded) bool { return f.to != r.Leader() })
+		// The old leader may never answer; with a session the caller asks again. A
+		// transfer ends its reign, and its answer is on the way.
+		r.dropForwards("the leader changed; outcome unknown", func(f *forwarded) bool { return f.to != r.Leader() && f.op != wire.OpTransfer })
 	}
 	if r.wasState == raft.Leader {
 		for _, p := range r.open {

@@ -283,6 +283,24 @@ func TestForwardsAreLostInOrder(t *testing.T) {
 	o.want(want...)
 }
 
+// A transfer through a follower ends the reign of the leader that answers it:
+// the new reign is no reason to call its outcome unknown.
+func TestForwardedTransferOutlivesTheReign(t *testing.T) {
+	o := newOne(t, 3)
+	o.follow()
+	o.r.Submit(o, wire.Request{ID: 1, Op: wire.OpTransfer, TimeoutMs: 1000, Payload: wire.AppendTransfer(nil, 3)})
+	o.call(2)
+	o.take()
+	id := o.peer[0].Msg.Forward.ID
+	o.step(raft.Message{Kind: raft.MsgHeartbeat, From: 3, Term: o.r.Term() + 1})
+	o.want("2 timeout")
+	reply := wire.ForwardReply{ID: id, Result: command.AppendOK(nil, 1, nil)}
+	if err := o.r.Step(wire.PeerMessage{From: 2, ForwardReply: &reply}, nil); err != nil {
+		t.Fatal(err)
+	}
+	o.want("1 ok")
+}
+
 // Scenario 63: a clock that jumps back keeps nobody waiting, one that jumps
 // forward ends nobody's wait.
 func TestDeadlinesDoNotFollowTheWallClock(t *testing.T) {
