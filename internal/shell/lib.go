@@ -42,6 +42,7 @@ func (s *Session) openLibraries() {
 	j.RawSetString("encode", l.NewFunction(luaEncode))
 	j.RawSetString("decode", l.NewFunction(luaDecode))
 	l.SetGlobal("json", j)
+	s.openHTTP(l)
 	mt := l.NewTable()
 	mt.RawSetString("__index", l.NewFunction(s.globalIndex))
 	mt.RawSetString("__newindex", l.NewFunction(s.globalNewIndex))
