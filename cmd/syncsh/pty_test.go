@@ -26,8 +26,9 @@ type person struct {
 // escapes are the control sequences with which readline redraws its line.
 var escapes = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]| ?\x08|[\x07\r]`)
 
-// sit opens a REPL on an embedded node in a terminal of 80 columns.
-func sit(t *testing.T) (*person, *exec.Cmd) {
+// sit opens a REPL in a terminal of 80 columns; without args on an embedded node.
+func sit(t *testing.T, args ...string) (*person, *exec.Cmd) {
+	t.Helper()
 	exe, err := os.Executable() // testscript makes the test binary the command
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +37,7 @@ func sit(t *testing.T) (*person, *exec.Cmd) {
 	if err := os.Symlink(exe, dir+"/syncsh"); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(dir + "/syncsh")
+	cmd := exec.Command(dir+"/syncsh", args...)
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+dir+"/state", "TERM=xterm")
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
 	if err != nil {
@@ -163,4 +164,143 @@ func TestTerminal(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(history), "counter:inc()\ncounter:inc(5)\n") {
 		t.Fatalf("history: %q, %v", history, err)
 	}
+}
+
+// leave ends the REPL, which is at its prompt, and returns its history.
+func (p *person) leave(cmd *exec.Cmd) string {
+	p.t.Helper()
+	p.types("\x04")
+	defer time.AfterFunc(patience, func() { cmd.Process.Kill() }).Stop() //nolint:errcheck // Wait tells
+	if err := cmd.Wait(); err != nil {
+		p.t.Fatalf("Ctrl-D: %v", err)
+	}
+	history, err := os.ReadFile(strings.TrimSuffix(cmd.Path, "/syncsh") + "/state/syncsh/history")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(history)
+}
+
+func TestTerminalShows(t *testing.T) {
+	p, cmd := sit(t)
+	p.sees(prompt)
+
+	// A hint while the arguments are typed, and the argument's name on Tab.
+	p.types("counter:inc(")
+	p.sees("counter:inc(by)  Adds `by` (default 1) and returns the new value.")
+	p.types("\t")
+	p.sees("counter:inc(by")
+	p.types("\x7f\x7f2)\r")
+	p.sees("counter:inc(2)\n2\n")
+
+	// Records as columns, long values cut, all of them with .all.
+	p.types("{{id = 1, owner = 'ann'}, {id = 20, owner = 'bob'}}\r")
+	p.sees("}}\nid  owner\n 1  ann\n20  bob\n")
+	p.types("(function() local t = {} for i = 1, 500 do t[i] = i end return t end)()\r")
+	p.sees("cut here; .all shows all of it)\n")
+	p.types(".all\r")
+	p.sees("  500,\n}\n")
+
+	// Where an error is; what a method is made of.
+	p.types("x = = 3\r")
+	p.sees("syntax error near '='\n    1 | x = = 3\n      |     ^\n")
+	p.types("??counter.get\r")
+	p.sees("function Counter.query:get()")
+	p.sees("end\n")
+	p.types(".stale\r")
+	p.sees(".stale is off\n")
+
+	// One Ctrl-C clears the line, a list of completions or not.
+	p.types("counter:\t")
+	p.sees("get( inc( set(")
+	p.types("\x03")
+	p.sees("^C")
+	p.types("counter.value\r")
+	p.sees("> counter.value\n2\n")
+
+	// The history is searched, and keeps no secret, recalled and changed or not.
+	p.types("\x12inc(2\r")
+	p.sees("counter:inc(2)\n4\n")
+	p.types("db_password = 'hunter2'\r")
+	p.sees(prompt)
+	p.types("\x1b[Ax\x7f\r")
+	p.sees(prompt)
+	p.types("\x10\x10 token = 'hunter3'\r")
+	p.sees(prompt)
+
+	// A narrower terminal: the hint is cut, the line is not.
+	if err := pty.Setsize(p.tty, &pty.Winsize{Rows: 24, Cols: 40}); err != nil {
+		t.Fatal(err)
+	}
+	p.sees(prompt)
+	p.types("counter:inc(1")
+	p.sees("counter:inc(by)  Adds `by` (default 1) ")
+	p.types(")\r")
+	p.sees("7\n")
+	p.sees(prompt)
+	history := p.leave(cmd)
+	if strings.Contains(history, "hunter") || !strings.Contains(history, `db_password = "***"`) {
+		t.Fatalf("history: %q", history)
+	}
+}
+
+// The majority dies, and then the node that the REPL talks to: it says once that
+// there is no leader, and goes on with those that are left.
+func TestTerminalLosesLeader(t *testing.T) {
+	p, cmd := sit(t, "dev")
+	p.sees("Ctrl-D leaves.")
+	p.types(".kill n1\r")
+	p.sees("kill n1\n")
+	p.types(".kill n2\r")
+	p.sees("waits for one\n")
+	p.types(".restart n1\r")
+	p.sees(" leads, term ")
+	p.types("counter:inc(7)\r")
+	p.sees("\n7\n")
+	p.types(".restart n2\r")
+	p.sees("restart n2\n")
+	p.types(".kill n3\r")
+	p.sees("kill n3\n")
+	p.types("counter:inc(1)\r") // waits for the next leader
+	p.sees("\n8\n")
+	p.sees("> ")
+	p.leave(cmd)
+}
+
+// NO_COLOR turns colours off.
+func TestTerminalColours(t *testing.T) {
+	for _, none := range []string{"", "1"} {
+		t.Setenv("NO_COLOR", none)
+		p, cmd := sit(t)
+		p.sees(prompt)
+		p.types("counter:inc(5)\r")
+		p.sawRaw("5\x1b[0m", none == "")
+		p.sees(prompt)
+		p.leave(cmd)
+	}
+}
+
+// sawRaw waits for the result 5 and tells whether a sequence came before it.
+func (p *person) sawRaw(sequence string, want bool) {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	result := regexp.MustCompile(`inc\((\x1b\[[0-9;]*m)*5(\x1b\[[0-9;]*m)*\)\r\n(\x1b\[[0-9;]*m)*5`)
+	timer := time.AfterFunc(patience, func() {
+		p.mu.Lock()
+		p.gone = true
+		p.cond.Broadcast()
+		p.mu.Unlock()
+	})
+	defer timer.Stop()
+	for !result.Match(p.seen) {
+		if p.gone {
+			p.t.Fatalf("no result in %q", p.seen)
+		}
+		p.cond.Wait()
+	}
+	if bytes.Contains(p.seen, []byte(sequence)) != want {
+		p.t.Fatalf("colours: want %v in %q", want, p.seen)
+	}
+	p.seen = p.seen[result.FindIndex(p.seen)[1]:]
 }

@@ -74,6 +74,7 @@ func dotHelp(_ context.Context, c *Console, _ string) error {
 		fmt.Fprintf(w, "%s\t%s\n", strings.TrimSpace(d.Name+" "+d.Args), d.Help)
 	}
 	fmt.Fprintf(w, "%s\t%s\n", "?NAME", "documentation of an object or a method")
+	fmt.Fprintf(w, "%s\t%s\n", "??NAME", "source of an object's script or of a method")
 	return w.Flush()
 }
 

@@ -16,8 +16,10 @@ const helpText = `Type Lua. Objects of the cluster are globals:
   for k, v in pairs(kv.data) do print(k, v) end
   object("hits", "counter")             another object with the methods of counter
   ?counter   ?counter.inc               documentation
+  ??counter  ??counter.inc              source
   sleep(s)  after(s, f)  every(s, f)    timers; every returns a handle with :stop()
   json.encode(v)  json.decode(s)  await(call)  exit([code])
+  http.get(url)  http.post(url, body)   {status, ok, body, headers}; options: {timeout = s, headers = {}}
   .help                                 commands that start with a dot
 `
 

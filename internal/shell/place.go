@@ -91,12 +91,17 @@ func (c *Console) showSource(ctx context.Context, name string) error {
 		return err
 	}
 	p := c.Session.conf.Pretty
-	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		if line = harmless(line); p != nil && p.Colours {
-			line = highlight(line, nil)
-		}
-		c.Session.writeLine(line)
+	if p == nil {
+		c.Session.writeLine(strings.TrimRight(text, "\n"))
+		return nil
 	}
+	lines := strings.Split(harmlessLines(strings.TrimRight(text, "\n")), "\n")
+	for i := range lines {
+		if p.Colours {
+			lines[i] = highlight(lines[i], nil)
+		}
+	}
+	c.Session.writeLine(strings.Join(lines, "\n"))
 	return nil
 }
 

@@ -152,11 +152,11 @@ func (w *printer) value(lead string, v lua.LValue, trail string, depth int, oute
 		return
 	}
 	room := w.width - textWidth(indent+lead+trail)
-	if flat, ok := w.flat(t, room, outer); ok {
-		w.line(indent + w.lua(lead+flat+trail))
+	if depth == 0 && w.records(t) {
 		return
 	}
-	if depth == 0 && w.records(t) {
+	if flat, ok := w.flat(t, room, outer); ok {
+		w.line(indent + w.lua(lead+flat+trail))
 		return
 	}
 	w.line(indent + w.lua(lead+"{"))

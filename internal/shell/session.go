@@ -229,8 +229,9 @@ func (s *Session) printResults(values []lua.LValue) error {
 		s.results = values
 		lines = func(values []lua.LValue) []string { return p.results(values, false) }
 	}
-	for _, line := range lines(values) {
-		s.writeLine(line)
+	// In one piece: readline redraws its line after each.
+	if out := lines(values); len(out) > 0 {
+		s.writeLine(strings.Join(out, "\n"))
 	}
 	return nil
 }
@@ -245,9 +246,7 @@ func (s *Session) PrintAll(ctx context.Context) error {
 		case len(s.results) == 0:
 			return &UsageError{"no input had a result yet"}
 		}
-		for _, line := range p.results(s.results, true) {
-			s.writeLine(line)
-		}
+		s.writeLine(strings.Join(p.results(s.results, true), "\n"))
 		return nil
 	})
 }
