@@ -88,6 +88,9 @@ func health(s *client.Status) Check {
 		c.Status, c.Advice = Warn, "the next failure stops the cluster: start the nodes that are down, or promote others"
 	}
 	for _, n := range s.Nodes {
+		if n.DiskFull != "" {
+			c.Status, c.Seen, c.Advice = Fail, n.Name+" takes no calls: "+n.DiskFull, "make room on its disk"
+		}
 		if n.Diverged {
 			c.Status, c.Seen, c.Advice = Fail, "the state of "+n.Name+" differs from the majority's", "it heals itself from a snapshot; if not, keep its directory and report it"
 		}

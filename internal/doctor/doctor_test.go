@@ -128,6 +128,10 @@ func TestHealth(t *testing.T) {
 	if c := health(&s); c.Status != Fail {
 		t.Errorf("diverged: %+v", c)
 	}
+	s.Nodes[0] = client.StatusNode{Name: "n2", DiskFull: "no space left"}
+	if c := health(&s); c.Status != Fail || !strings.Contains(c.Seen, "no space left") {
+		t.Errorf("a full disk: %+v", c)
+	}
 }
 
 // A port that another program has is a failure, over TCP and UDP.
