@@ -10,7 +10,7 @@ CC_FOUND    := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE := ./raft/... ./luafsm/... ./persist/... ./gossip/... ./client/... ./internal/replica/... ./internal/node/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race sim mutants storage chaos arch bench docs clean
+.PHONY: help build run test check race sim mutants storage chaos arch bench docs man clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,12 @@ help: ## list the targets
 build: ## build bin/syncsh, a static binary
 	@mkdir -p bin
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/syncsh ./cmd/syncsh
+
+man: ## write the man pages to man/
+	@mkdir -p man
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) \
+		$(GO) run -tags man -ldflags '-X main.version=$(VERSION)' ./cmd/syncsh man man
+	@echo "man/syncsh.1 and others; man -l man/syncsh.1"
 
 run: build ## build, then open the REPL (or run what is piped in)
 	@bin/syncsh
@@ -95,4 +101,4 @@ docs: ## write docs/OBJECTS.md from the comments in scripts/
 	@$(GO) run ./internal/objdoc >bin/OBJECTS.md && mv bin/OBJECTS.md docs/OBJECTS.md
 
 clean: ## delete what was built
-	rm -rf bin
+	rm -rf bin man

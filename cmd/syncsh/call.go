@@ -23,6 +23,7 @@ literals where they are one (5, true, nil, "x", {a=1}), else plain strings; put
 		Args: cobra.MinimumNArgs(2),
 	}
 	f := addClientFlags(cmd)
+	cmd.ValidArgsFunction = f.completeCall(true)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		values := make([]lua.LValue, 0, len(args)-2)
 		for _, a := range args[2:] {

@@ -19,7 +19,8 @@ the static rules. Prints file:line:col: text for each finding and exits with 1
 if there are any.`,
 		Example: `  syncsh check counter.lua
   syncsh check --json *.lua`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeScripts,
 		RunE: func(_ *cobra.Command, files []string) error {
 			given, err := shell.ReadScripts(files)
 			if err != nil {

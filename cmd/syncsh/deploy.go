@@ -27,6 +27,7 @@ that is part of this program; syncsh scripts --library lists it.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	f := addClientFlags(cmd)
+	cmd.ValidArgsFunction = completeScripts
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
 		given, err := shell.ReadScripts(files)
 		if err != nil {

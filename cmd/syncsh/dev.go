@@ -16,6 +16,7 @@ const devNodesMax = 9
 
 func newDev() *cobra.Command {
 	var nodes int
+	var json bool
 	cmd := &cobra.Command{
 		Use:   "dev [FILE...]",
 		Short: "Run a whole cluster in this process, with a REPL on it",
@@ -24,7 +25,8 @@ func newDev() *cobra.Command {
 the end.`,
 		Example: `  syncsh dev
   syncsh dev --nodes 5 counter.lua`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeScripts,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if nodes < 1 || nodes > devNodesMax {
 				return &shell.UsageError{Text: fmt.Sprintf("--nodes %d: 1 to %d are possible", nodes, devNodesMax)}
@@ -47,11 +49,12 @@ the end.`,
 				return err
 			}
 			return shell.RunREPL(cmd.Context(), shell.REPLConfig{
-				Node: d.Client, Extra: d.Commands(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+				Node: d.Client, Extra: d.Commands(), JSON: json, In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 				Banner: banner(fmt.Sprintf("%d nodes in this process", nodes), given, report),
 			})
 		},
 	}
 	cmd.Flags().IntVar(&nodes, "nodes", 3, "how many")
+	cmd.Flags().BoolVar(&json, "json", false, "print results as JSON")
 	return cmd
 }

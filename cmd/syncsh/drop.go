@@ -18,6 +18,7 @@ func newDrop() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	f := addClientFlags(cmd)
+	cmd.ValidArgsFunction = f.completeCall(false)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
 			if err := shell.Drop(ctx, c, args[0]); err != nil {

@@ -56,6 +56,7 @@ lease, the same without a round while the leader has a lease
 stale, what the asked node has`)
 	fs.DurationVar(&f.within, "max-staleness", time.Second, "bound of --read bounded")
 	fs.BoolVar(&f.json, "json", false, "print JSON")
+	completeFlag(cmd, "read", readLinearizable, readLease, readBounded, readStale)
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		f.withinGiven = cmd.Flags().Changed("max-staleness")
 		if err := fromEnv(cmd.Flags(), "connect", "timeout"); err != nil {

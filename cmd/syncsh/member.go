@@ -39,6 +39,7 @@ func memberChange(name, short, done string, do func(*client.Client, context.Cont
 		Args:    cobra.ExactArgs(1),
 	}
 	f := addClientFlags(cmd)
+	cmd.ValidArgsFunction = f.completeMember
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
 			m, err := findMember(ctx, c, args[0])
@@ -67,6 +68,7 @@ func newTransfer() *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 	}
 	f := addClientFlags(cmd)
+	cmd.ValidArgsFunction = f.completeMember
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
 			var to client.Member

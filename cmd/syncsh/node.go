@@ -52,8 +52,9 @@ a name that a node of the cluster has which answers. Later, while it serves, a
 node of another cluster is only refused and logged.`,
 		Example: `  syncsh node --name n1 --addr 127.0.0.1:7400 --data ./n1 --expect 3 --join 127.0.0.1:7401,127.0.0.1:7402
   syncsh node --expect 1 scripts/counter.lua`,
-		Args:    cobra.ArbitraryArgs,
-		PreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnv(cmd.Flags()) },
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeScripts,
+		PreRunE:           func(cmd *cobra.Command, _ []string) error { return fromEnv(cmd.Flags()) },
 		RunE: func(cmd *cobra.Command, files []string) error {
 			f.keyGiven = cmd.Flags().Changed("key-file")
 			return f.run(cmd.Context(), files)
@@ -80,8 +81,11 @@ Safe while no node's clock runs faster than another's by a quarter and
 none stands still, as a paused virtual machine's may; a leader that
 failed is replaced up to 0.6 s later. To take it away, stop a node for 1 s`)
 	fs.StringVar(&f.keyFile, "key-file", "", "file with the gossip key: 32 bytes in base64")
+	completeFlag(cmd, "durability", "fsync", "async", "memory")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
+	completeFlag(cmd, "log-format", "text", "json")
 	return cmd
 }
 

@@ -36,9 +36,10 @@ outcome unknown; 5 denied; 130 interrupted.`,
   syncsh counter.lua --data ./data
   syncsh queue ledger
   echo 'print(counter:inc(5))' | syncsh`,
-		Args:          cobra.ArbitraryArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeScripts,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if err := noSuchCommand(cmd, files); err != nil {
 				return err
@@ -73,7 +74,8 @@ outcome unknown; 5 denied; 130 interrupted.`,
 	root.Flags().BoolVar(&json, "json", false, "print results as JSON")
 	root.AddCommand(newDev(), newNode(), newREPL(), newRun(), newCall(), newEval(), newWatch(), newDeploy(), newCheck(), newScripts(),
 		newDrop(), newSettings(), newMemberCommand(), newTransfer(), newStatus(), newMembers(), newSnapshot(), newBackup(), newRestore(), newInspect(), newLog(),
-		newVerify(), newRecover(), newBench(), newDoctor(), newVersion())
+		newVerify(), newRecover(), newBench(), newDoctor(), newCompletion(), newVersion())
+	addMan(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &shell.UsageError{Text: fmt.Sprintf("%s; see '%s --help'", flagError(err), cmd.CommandPath())}
 	})

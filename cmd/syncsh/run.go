@@ -24,6 +24,7 @@ with #!/usr/bin/env -S syncsh run.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	f := addClientFlags(cmd)
+	cmd.ValidArgsFunction = completeScripts
 	cmd.Flags().SetInterspersed(false) // flags after FILE are the script's
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		source, err := os.ReadFile(args[0])
