@@ -286,14 +286,18 @@ func TestFullDiskOfMajority(t *testing.T) {
 	for _, disk := range c.disks {
 		disk.full.Store(true)
 	}
-	acked := int64(0)
+	acked, unknown := int64(0), int64(0)
 	eventually(t, "refusal", func() bool {
 		calls, err := addOnce(t, c.clients[0], strings.Repeat("x", 60<<10))
 		if err == nil {
 			acked = calls
 			return false
 		}
-		if code := client.CodeOf(err); code != client.CodeOverloaded && code != client.CodeNoLeader {
+		switch client.CodeOf(err) {
+		case client.CodeOverloaded, client.CodeNoLeader:
+		case client.CodeTimeout: // it was in the log before the nodes noticed: it may count later
+			unknown++
+		default:
 			t.Fatal(err)
 		}
 		l := c.leader(t)
@@ -302,13 +306,13 @@ func TestFullDiskOfMajority(t *testing.T) {
 	// Through the leader: a follower may be left behind, and waits.
 	l := c.leader(t)
 	v, err := c.clients[l].Query(context.Background(), "pad", "get")
-	if got := one(t, v, err); got != acked {
-		t.Fatalf("reads %v calls, %d were acknowledged", got, acked)
+	if got, _ := one(t, v, err).(int64); got < acked || got > acked+unknown {
+		t.Fatalf("reads %v calls, %d were acknowledged, %d are unknown", got, acked, unknown)
 	}
 	c.disks[l].full.Store(false)
 	c.disks[(l+1)%3].full.Store(false)
-	if got := c.add(t, 0, "x"); got != acked+1 {
-		t.Fatalf("%d calls, %d were acknowledged before", got, acked)
+	if got := c.add(t, 0, "x"); got < acked+1 || got > acked+unknown+1 {
+		t.Fatalf("%d calls, %d were acknowledged before, %d are unknown", got, acked, unknown)
 	}
 	c.disks[(l+2)%3].full.Store(false)
 	c.equal(t)
