@@ -37,6 +37,15 @@ func TestCharges(t *testing.T) {
 		{"hole", `local t = {} for i = 1, 1000 do t[i] = 1 end t[1] = nil`, 4 * 1000},
 		{"hole filled", `local t = {} for i = 2, 1000 do t[i] = 1 end t[1] = 1`, 4 * 1000},
 		{"hole that insert makes", `local t = {} for i = 1, 1000 do t[i] = 1 end table.insert(t, 1, nil)`, 4 * 1000},
+		{"concat of nothing", `local t = {} for i = 1, 1000 do t[i] = "" end table.concat(t)`, 7000},
+		{"all digits", `string.format("%.99g", 5e-324)`, 200},
+		{"all digits behind the point", `string.format("%.99f", 5e-324)`, 200},
+		{"quotes", `string.format("%q", ("\0"):rep(1000))`, 2000},
+		{"gsub of nothing", `(("a"):rep(1000)):gsub("", "")`, 4000},
+		{"escapes", `json.encode(("\1"):rep(16000))`, 6000},
+		{"key", `local k, t = ("x"):rep(250), {} for i = 1, 1000 do local x = t[k] end`, 9000},
+		{"comparison", `local a, b = ("x"):rep(250) .. 1, ("x"):rep(250) .. 2 for i = 1, 1000 do local x = a < b end`, 11_000},
+		{"tables put into the state", `local l = {} for i = 1, 1000 do l[i] = {} end self.l = l`, 1000 * (freshSteps + tableSteps + 5)},
 		{"json of the smallest", `json.decode("5e-324")`, 400},
 	} {
 		if got := charged(t, c.name, c.body); got.Steps < c.steps {
@@ -160,5 +169,21 @@ function T.replicated:insert(i, v) table.insert(self, i, v) return #self end`)
 		if n := end.Mallocs - start.Mallocs; strings.HasPrefix(c.want, "budget") && n > 1000 {
 			t.Errorf("%s: entries have moved: %d allocations", c.name, n)
 		}
+	}
+}
+
+// Tables that come into the state are paid for before it is looked at whether
+// they may.
+func TestFreshTablesAreCharged(t *testing.T) {
+	r, twin := newRig(t), newRig(t)
+	for _, r := range []*rig{r, twin} {
+		r.mustDeploy("t.lua", wrap(`local a = {} for i = 1, 60000 do a[i] = {} end self.a = a`))
+	}
+	if got := show(r.call("t", "run")); got != "budget: t:run: instruction limit reached" {
+		t.Errorf("got %s", got)
+	}
+	twin.call("t", "none")
+	if r.m.Digest() != twin.m.Digest() {
+		t.Error("the state has changed")
 	}
 }

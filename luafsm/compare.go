@@ -11,7 +11,7 @@ import (
 // comparing charges for the comparison of a and b.
 func (x *exec) comparing(a, b lua.LValue) {
 	s, ok := a.(lua.LString)
-	if !ok || len(s) < bytesPerStep {
+	if !ok || len(s) < compareBytes {
 		return
 	}
 	if t, ok := b.(lua.LString); ok {

@@ -118,7 +118,7 @@ func (m *Machine) deploy(b []byte, d *codec.Decoder) []byte {
 	}
 	m.keepEvents(p.x)
 	if err := m.store.Commit(); err != nil {
-		return m.refuse(b, command.CodeScript, "%v", err)
+		return m.refuseFailure(b, err)
 	}
 	m.current.open = false
 	m.code, m.roots = next, u.roots

@@ -51,6 +51,7 @@ type exec struct {
 	trace   string
 	body    func()          // what guard runs
 	entries func(int) error // charges for a table that is encoded
+	fresh   func(int) error // charges for a table that comes into the state
 }
 
 // execOf is the exec of a running Lua state.
@@ -172,10 +173,13 @@ func (x *exec) memory(n int) error {
 // stateBytesPerWork: a long string that is put into a table is hashed.
 const stateBytesPerWork = bytesPerStep / 4
 
+// compareBytes is how much of a string is compared for a step.
+const compareBytes = 32
+
 // long charges for a string that is compared or looked up.
 func (x *exec) long(n int) {
-	if n >= bytesPerStep {
-		x.must(x.Steps(n / (bytesPerStep / 8)))
+	if n >= compareBytes {
+		x.must(x.Steps(n / compareBytes))
 	}
 }
 

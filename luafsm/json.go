@@ -65,12 +65,14 @@ func (e *jsonWriter) text(s string) {
 	// The bound of what escapes may add is charged for long strings in part only:
 	// what is built is checked after.
 	e.room(len(s) + 2)
+	e.x.must(e.x.Steps(len(s) / textBytes))
 	before := len(e.b)
 	b, err := lib.AppendJSONString(e.b, s)
 	e.x.must(err)
 	e.b = b
 	if more := len(e.b) - before - len(s) - 2; more > 0 {
 		e.room(more)
+		e.x.must(e.x.Steps(more / textBytes))
 	}
 }
 

@@ -75,12 +75,15 @@ const (
 	eventsDropMax   = 32        // old events that a new one removes at most
 	eventSteps      = 200       // charged for an event: what keeping it costs, in instructions
 	timerBytesMax   = 1 << 20   // arguments of a timer
+	freshSteps      = 12        // charged for a table that comes into the state
+	freshPerStep    = 4         // entries of such a table for a step more
 	writeSteps      = 16        // charged for a write to the state
 	moveSteps       = 4         // charged for an entry that moves between a sequence and its map
 	tableSteps      = 4         // charged for a table that is made
 	iterSteps       = 2         // charged for a step of an iterator, and a value of JSON or of a copy
 	textSteps       = 4         // charged for a number that becomes a text or the reverse
 	textBytes       = 16        // bytes of a text that a loop goes through for a step
+	concatSteps     = 4         // charged for a value that table.concat puts in
 	levelSteps      = 20        // charged for a level of the stack that is looked at
 	timerSteps      = 200       // charged for setting, cancelling and firing a timer
 	timersMax       = 1_000_000 // replicated timers that may wait

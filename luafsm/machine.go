@@ -97,6 +97,7 @@ func New(o Options) *Machine {
 }
 
 func (m *Machine) begin() {
+	m.store.Fresh = nil
 	m.store.Begin()
 	m.current.open = true
 	if m.watches != nil {
@@ -338,6 +339,7 @@ func (m *Machine) begins(x *exec, steps int) {
 	x.start(modeReplicated, steps)
 	x.index, x.clock, x.seed, x.caller = m.current.index, m.clock, m.current.seed, m.current.caller
 	m.begin()
+	m.store.Fresh = x.fresh
 }
 
 // call runs a replicated method. It is the hot path.
@@ -387,7 +389,7 @@ func (m *Machine) call(b []byte, d *codec.Decoder) []byte {
 	L.SetTop(0)
 	m.keepEvents(x)
 	if err := m.store.Commit(); err != nil {
-		return m.refuse(b[:start], command.CodeScript, "%s:%s: %v", o.name, mt.name, err)
+		return m.refuse(b[:start], resultCode(err), "%s:%s: %v", o.name, mt.name, err)
 	}
 	m.current.open = false
 	return b
@@ -423,7 +425,7 @@ func (x *exec) pushArgs(d *codec.Decoder) (int, error) {
 	return n, d.End()
 }
 
-// resultCode is the code of an error of appendValues.
+// resultCode is the code of an error of appendValues or Commit.
 func resultCode(err error) command.Code {
 	var f *failure
 	if errors.As(err, &f) || errors.Is(err, state.ErrBytes) {

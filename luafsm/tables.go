@@ -84,19 +84,21 @@ func tableConcat(L *lua.LState) int {
 	i, j := optInt(L, 3, 1), optInt(L, 4, int64(t.Len(x.view)))
 	var out []byte
 	for ; i <= j; i++ {
-		s, ok := concatText(t.Get(x.view, lua.LNumber(i)))
+		v := t.GetIndex(x.view, int(i))
+		x.must(x.Steps(concatSteps))
+		s, ok := concatText(v)
 		if !ok {
-			throwf(L, "invalid value (%s) at index %d in table for 'concat'", typeName(t.Get(x.view, lua.LNumber(i))), i)
+			throwf(L, "invalid value (%s) at index %d in table for 'concat'", typeName(v), i)
 		}
+		more := ""
 		if i < j {
-			s += sep
+			more = sep
 		}
-		x.must(x.Steps(iterSteps))
-		x.must(x.Bytes(len(s)))
-		if len(out)+len(s) > x.limits.stringBytes {
+		x.must(x.Bytes(len(s) + len(more)))
+		if len(out)+len(s)+len(more) > x.limits.stringBytes {
 			x.raise(errStringBytes)
 		}
-		out = append(out, s...)
+		out = append(append(out, s...), more...)
 		if i == j {
 			break // lest i overflow
 		}

@@ -26,6 +26,10 @@ type Store struct {
 	// machine charges for them and sets them back.
 	Slots, Work, Moves uint64
 
+	// Fresh is asked by Commit for each table that is new to the state, with the
+	// count of its entries; its error ends the Commit. nil is never asked.
+	Fresh func(entries int) error
+
 	sections []section // sorted by name; replaced, never changed in place
 	digest   u128
 
@@ -130,8 +134,8 @@ func (s *Store) Begin() {
 func (s *Store) InCall() bool { return len(s.frames) > 0 }
 
 // Commit ends a call and keeps what it wrote. It looks at what the call wrote
-// only and adds to Work what it did. An error is a *TreeError; the caller
-// then calls Rollback.
+// only and adds to Work what it did. An error is a *TreeError or that of Fresh;
+// the caller then calls Rollback.
 func (s *Store) Commit() error {
 	f := &s.frames[len(s.frames)-1]
 	if err := s.settle(f); err != nil {

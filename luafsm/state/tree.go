@@ -211,7 +211,9 @@ func (c *check) reset() {
 
 func (s *Store) checkTree() error {
 	s.sumDeltas()
-	s.walkFresh()
+	if err := s.walkFresh(); err != nil {
+		return err
+	}
 	s.group()
 	if err := s.place(); err != nil {
 		return err
@@ -249,7 +251,7 @@ func (s *Store) sumDeltas() {
 
 // walkFresh adds the edges out of tables that are new to the state, and what
 // must not be in them.
-func (s *Store) walkFresh() {
+func (s *Store) walkFresh() error {
 	c := &s.check
 	for i := 0; i < len(c.nodes); i++ { // nodes grow as the walk goes on
 		n := &c.nodes[i]
@@ -257,6 +259,11 @@ func (s *Store) walkFresh() {
 			continue
 		}
 		t := n.t
+		if s.Fresh != nil {
+			if err := s.Fresh(t.Count(nil)); err != nil {
+				return err
+			}
+		}
 		if t.meta != nil {
 			c.edges = append(c.edges, edge{from: t, to: -1, kind: KindMetatable})
 		}
@@ -280,6 +287,7 @@ func (s *Store) walkFresh() {
 			return true
 		})
 	}
+	return nil
 }
 
 // eachValue visits all entries in canonical order.

@@ -2,6 +2,7 @@ package lib
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -161,7 +162,7 @@ func (sp *spec) number(b *builder, f float64) error {
 	var room [512]byte
 	switch sp.verb {
 	case 'e', 'E', 'f', 'g', 'G':
-		if err := b.meter.Steps(floatSteps); err != nil {
+		if err := b.meter.Steps(floatSteps + sp.digitSteps(f)); err != nil {
 			return err
 		}
 		return sp.float(b, room[:0], f)
@@ -206,9 +207,25 @@ func (sp *spec) number(b *builder, f float64) error {
 	return sp.integer(b, digits, prefix, u == 0)
 }
 
-// floatSteps is charged for a float: exact decimal digits cost up to a few
-// microseconds.
+// floatSteps is charged for a float.
 const floatSteps = 16
+
+// digitSteps is what the exact digits of f cost beyond that: %f, and the others
+// with more digits than a float holds, have strconv multiply or divide all
+// digits by two as often as the exponent says, 60 times at once.
+func (sp *spec) digitSteps(f float64) int {
+	const short, atOnce, digitsPerStep = 17, 60, 64
+	if f-f != 0 || f == 0 || sp.verb != 'f' && sp.precision <= short {
+		return 0
+	}
+	_, exp := math.Frexp(f)
+	digits := exp / 3
+	if exp < 0 {
+		exp = -exp
+		digits = exp * 3 / 4
+	}
+	return (exp/atOnce + 1) * (digits + short) / digitsPerStep
+}
 
 // toUint cuts f, which is in range, to 64 bits; negative ones wrap.
 func toUint(f float64) uint64 {
@@ -332,6 +349,9 @@ func (sp *spec) pad(b *builder, s string) error {
 	return b.add(spaces, s)
 }
 
+// quoteSteps is charged for a character that %q escapes.
+const quoteSteps = 2
+
 // quote adds s as %q does: a text that Lua reads back as s.
 func (b *builder) quote(s string) error {
 	if err := b.add(`"`, ""); err != nil {
@@ -341,6 +361,9 @@ func (b *builder) quote(s string) error {
 		i := strings.IndexAny(s, "\"\\\n\r\x00")
 		if i < 0 {
 			return b.add(s, `"`)
+		}
+		if err := b.meter.Steps(quoteSteps); err != nil {
+			return err
 		}
 		escape := `\` + s[i:i+1]
 		switch s[i] {

@@ -194,8 +194,12 @@ func Gsub(m Meter, s, pattern string, repl func(Match) (text string, keep bool, 
 	return string(b.buf), n, nil
 }
 
+// replaceSteps is charged for a match that gsub replaces.
+const replaceSteps = 3
+
 // replace adds the text before a match and what repl gives for it.
 func (w *matcher) replace(b *builder, before string, match Match, repl func(Match) (string, bool, error)) (bool, error) {
+	w.steps.pending += replaceSteps
 	// The budget is exact before script code runs in repl.
 	if err := w.steps.flush(); err != nil {
 		return false, err
