@@ -7,8 +7,12 @@ end
 
 --- Adds `by` (default 1) and returns the new value.
 function Counter.replicated:inc(by)
-  self.value = self.value + (by or 1)
-  return self.value
+  local value = self.value + (by or 1)
+  if value ~= value then                     -- nan would stay for ever
+    error("counter:inc(by): by must be a number", 0)
+  end
+  self.value = value
+  return value
 end
 
 local function check(method, by)
@@ -33,7 +37,9 @@ end
 
 --- Sets the value and returns the one before.
 function Counter.replicated:set(value)
-  assert(type(value) == "number", "counter:set(value): value must be a number")
+  if type(value) ~= "number" or value ~= value then
+    error("counter:set(value): value must be a number", 0)
+  end
   local before = self.value
   self.value = value
   return before
