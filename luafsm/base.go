@@ -78,6 +78,8 @@ func checkString(L *lua.LState, n int) string {
 	case lua.LString:
 		return string(v)
 	case lua.LNumber:
+		x := execOf(L)
+		x.must(x.Steps(textSteps))
 		return lib.FormatNumber(float64(v))
 	}
 	wrongType(L, n, "string")

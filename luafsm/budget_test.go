@@ -110,6 +110,9 @@ var spenders = []struct {
 	{"json of escapes", `local s = ("\1"):rep(2e6) while true do json.encode(s) end`, false},
 	{"many tables", `local a = {} for i = 1, 55000 do a[i] = {} end self.a = a while true do end`, false},
 	{"many tables put", `local a = {} for i = 1, 40000 do a[i] = {} end self.a = a`, true},
+	{"concat of numbers", `local n = 5e-324 while true do local x = n .. n .. n .. n .. n .. n .. n .. n end`, false},
+	{"equal function", `local m = setmetatable({}, {__eq = rawequal}) local n = setmetatable({}, getmetatable(m)) while true do local x = m == n end`, false},
+	{"length of a number", `local n = 5e-324 local f = string.len while true do f(n) end`, false},
 	{"stack overflow", `local function f() return 1 + f() end return f()`, false},
 }
 

@@ -46,6 +46,9 @@ func TestCharges(t *testing.T) {
 		{"key", `local k, t = ("x"):rep(250), {} for i = 1, 1000 do local x = t[k] end`, 9000},
 		{"comparison", `local a, b = ("x"):rep(250) .. 1, ("x"):rep(250) .. 2 for i = 1, 1000 do local x = a < b end`, 11_000},
 		{"tables put into the state", `local l = {} for i = 1, 1000 do l[i] = {} end self.l = l`, 1000 * (freshSteps + tableSteps + 5)},
+		{"numbers that become text", `local n = 0.5 for i = 1, 1000 do local x = n .. n .. n .. n end`, 1000 * 4 * textSteps / 2},
+		{"numbers as texts", `local n = 0.5 for i = 1, 1000 do string.len(n) end`, 1000 * (textSteps + 3)},
+		{"metamethod", `local t = setmetatable({}, {__index = rawequal}) for i = 1, 1000 do local x = t[i] end`, 1000 * (callSteps + 2)},
 		{"json of the smallest", `json.decode("5e-324")`, 400},
 	} {
 		if got := charged(t, c.name, c.body); got.Steps < c.steps {

@@ -83,6 +83,7 @@ const (
 	iterSteps       = 2         // charged for a step of an iterator, and a value of JSON or of a copy
 	textSteps       = 4         // charged for a number that becomes a text or the reverse
 	textBytes       = 16        // bytes of a text that a loop goes through for a step
+	callSteps       = 4         // charged for a call that no instruction of the script makes, such as that of a metamethod
 	concatSteps     = 4         // charged for a value that table.concat puts in
 	levelSteps      = 20        // charged for a level of the stack that is looked at
 	timerSteps      = 200       // charged for setting, cancelling and firing a timer

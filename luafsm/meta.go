@@ -76,6 +76,13 @@ func (x *exec) metatable(t *state.Table) *state.Table {
 
 // call calls f with args and leaves n results on the stack.
 func call(L *lua.LState, f lua.LValue, n int, args ...lua.LValue) {
+	x := execOf(L)
+	x.must(x.Steps(callSteps))
+	invoke(L, f, n, args...)
+}
+
+// invoke is call, charged for by who calls it.
+func invoke(L *lua.LState, f lua.LValue, n int, args ...lua.LValue) {
 	L.Push(f)
 	for _, a := range args {
 		L.Push(a)

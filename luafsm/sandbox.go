@@ -236,17 +236,19 @@ func buildTable(L *lua.LState) int {
 func concat(L *lua.LState) int {
 	x := execOf(L)
 	n := L.GetTop()
-	total := 0
+	total, numbers := 0, 0
 	for i := 1; i <= n; i++ {
 		switch v := L.Get(i).(type) {
 		case lua.LString:
 			total += len(v)
 		case lua.LNumber:
 			total += numberTextMax
+			numbers++
 		default:
 			return x.concatValues(n)
 		}
 	}
+	x.must(x.Steps(textSteps / 2 * numbers)) // no call, and no text of its own
 	x.must(x.Bytes(total))
 	buf := make([]byte, 0, total)
 	for i := 1; i <= n; i++ {
@@ -270,6 +272,7 @@ func (x *exec) concatValues(n int) int {
 	right := L.Get(n)
 	for i := n - 1; i >= 1; i-- {
 		left := L.Get(i)
+		x.must(x.Steps(2 * textSteps))
 		a, okA := concatText(left)
 		b, okB := concatText(right)
 		if okA && okB {

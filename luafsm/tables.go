@@ -131,7 +131,7 @@ func tableSort(L *lua.LState) int {
 			wrongType(L, 2, "function")
 		}
 		less = func(a, b lua.LValue) (bool, error) {
-			call(L, before, 1, a, b)
+			invoke(L, before, 1, a, b) // MergeSort charges
 			return lua.LVAsBool(popValue(L)), nil
 		}
 	}
