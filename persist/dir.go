@@ -103,9 +103,9 @@ type Dir struct {
 	notes     []string
 }
 
-// Open opens a data directory, which is made if need be, takes its lock, reads
-// its identity and removes what an interrupted process left half made. The
-// log is read by Load.
+// Open opens a data directory, which is made if need be, takes its lock and reads
+// its identity. The log is read by Load, which also removes what an interrupted
+// process left half made: who opens another's directory by mistake changes nothing.
 func Open(path string, o Options) (*Dir, error) {
 	o = o.withDefaults()
 	d := &Dir{path: filepath.Clean(path), fs: o.FS, opt: o}
@@ -128,14 +128,7 @@ func (d *Dir) open() error {
 		return err
 	}
 	d.lock = lock
-	if err := d.readIdentity(); err != nil {
-		return err
-	}
-	names, err := d.fs.List(d.path)
-	if err != nil {
-		return err
-	}
-	return d.tidy(names)
+	return d.readIdentity()
 }
 
 // tidy removes half-made files and finds the segments to use again. Nothing

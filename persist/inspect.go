@@ -24,7 +24,7 @@ type InspectOptions struct {
 }
 
 // Contents is what a look at a data directory found. Nothing was changed: a torn
-// tail is still there, and so is what the next Open would tidy away.
+// tail is still there, and so is what the next Load would tidy away.
 type Contents struct {
 	Path     string
 	Identity Identity

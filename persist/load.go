@@ -66,6 +66,9 @@ func (d *Dir) load() (*Recovered, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.tidy(names); err != nil {
+		return nil, err
+	}
 	snapshot, bad, err := d.findSnapshots(names)
 	if err != nil {
 		return nil, err

@@ -482,6 +482,14 @@ func TestStaleTmpFiles(t *testing.T) {
 	m.WriteFile(testPath+"/000001.wal.tmp", []byte("x"))
 	m.WriteFile(testPath+"/snapshot-1.tmp", []byte("x"))
 	m.WriteFile(testPath+"/notes.txt", []byte("x"))
+	m.WriteFile(testPath+"/000001"+spareSuffix, []byte("x"))
+	// Whoever opens another's directory by mistake changes nothing.
+	d, err := Open(testPath, testOptions(m))
+	must(t, err)
+	must(t, d.Close())
+	if n := files(t, m, tmpSuffix); len(n) != 2 || len(files(t, m, spareSuffix)) != 1 {
+		t.Fatalf("after Open: %v", n)
+	}
 	_, rec := mustOpen(t, testOptions(m))
 	if n := files(t, m, tmpSuffix); len(n) != 0 {
 		t.Fatalf("left: %v", n)
