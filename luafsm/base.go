@@ -231,10 +231,19 @@ func baseXpcall(L *lua.LState) int {
 	L.SetTop(1)
 	if r := x.pcall(0); r != nil {
 		x.caught(r)
+		L.SetTop(0)
+		L.Push(h)
+		L.Push(r.value)
+		value := lua.LValue(lua.LString("error in error handling"))
+		if r := x.pcall(1); r != nil {
+			x.caught(r)
+		} else if value = lua.LNil; L.GetTop() > 0 {
+			value = L.Get(1)
+		}
+		L.SetTop(0)
 		L.Push(lua.LFalse)
-		call(L, h, lua.MultRet, r.value)
-		x.must(x.Steps(L.GetTop()))
-		return L.GetTop()
+		L.Push(value)
+		return 2
 	}
 	x.must(x.Steps(L.GetTop()))
 	L.Insert(lua.LTrue, 1)
