@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 
@@ -21,13 +22,14 @@ const (
 	RoleBytesMax  = 16
 	// ExpectMax bounds a founding set; more voters make a slow cluster.
 	ExpectMax = 99
+	paceMsMax = 1 << 30
 )
 
 // metaVersion is the first value of an encoded Meta. A reader takes the values
 // it knows of the same version and skips those behind them.
 const metaVersion = 1
 
-const metaValues = 13
+const metaValues = 14
 
 // hashBytes is the size of a cluster id, a view and a promise before hex.
 const hashBytes = 16
@@ -53,6 +55,9 @@ type Meta struct {
 	Role       string // leader, follower, ...: a hint for people
 	Term       uint64
 	Leader     string // name of the leader that it knows: a hint
+	// Pace is how long its disk takes for a save, in whole milliseconds: a leader
+	// that is much slower hands over.
+	Pace time.Duration
 }
 
 const (
@@ -90,6 +95,7 @@ func (m Meta) Encode() ([]byte, error) {
 	b = codec.AppendString(b, m.Role)
 	b = codec.AppendUint(b, m.Term)
 	b = codec.AppendString(b, m.Leader)
+	b = codec.AppendUint(b, uint64(m.Pace/time.Millisecond))
 	return b, nil
 }
 
@@ -140,6 +146,7 @@ func decodeMeta(b []byte) (Meta, error) {
 	m.Role = r.string()
 	m.Term = r.uint(1<<64 - 1)
 	m.Leader = r.string()
+	m.Pace = time.Duration(r.uint(paceMsMax)) * time.Millisecond
 	for range n - metaValues {
 		if r.err == nil {
 			r.err = r.d.Skip()
@@ -179,6 +186,9 @@ func (m Meta) check() error {
 	}
 	if m.Addr == "" {
 		return fmt.Errorf("%w: no address", ErrBadMeta)
+	}
+	if m.Pace < 0 || m.Pace > paceMsMax*time.Millisecond {
+		return fmt.Errorf("%w: a save takes %v", ErrBadMeta, m.Pace)
 	}
 	if m.Expect < 0 || m.Expect > ExpectMax {
 		return fmt.Errorf("%w: expects %d nodes, at most %d", ErrBadMeta, m.Expect, ExpectMax)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/syncsh/syncsh/internal/codec"
 )
@@ -15,7 +16,7 @@ func fullMeta() Meta {
 		ID: math.MaxUint64, Cluster: strings.Repeat("c", 32), Addr: strings.Repeat("a", AddrBytesMax), Expect: ExpectMax,
 		Generation: math.MaxUint32, View: strings.Repeat("a", 32), Promise: strings.Repeat("b", 32),
 		Observer: true, HasData: true, Full: true, Build: strings.Repeat("b", BuildBytesMax), Role: strings.Repeat("r", RoleBytesMax),
-		Term: math.MaxUint64, Leader: strings.Repeat("l", NameBytesMax),
+		Term: math.MaxUint64, Leader: strings.Repeat("l", NameBytesMax), Pace: paceMsMax * time.Millisecond,
 	}
 }
 

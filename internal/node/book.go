@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/syncsh/syncsh/gossip"
 	"github.com/syncsh/syncsh/raft"
@@ -83,6 +84,14 @@ func (b *book) full(id raft.ID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.gossip[id].Meta.Full
+}
+
+// pace is how long saves take at a member that is alive and has room.
+func (b *book) pace(id raft.ID) (time.Duration, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m, ok := b.gossip[id]
+	return m.Meta.Pace, ok && m.State == gossip.Alive && !m.Meta.Full
 }
 
 // alive is gossip's opinion.

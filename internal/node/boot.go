@@ -354,6 +354,7 @@ func (n *Node) publishMeta() {
 	}
 	m := n.gossip.Meta()
 	m.Cluster, m.HasData, m.Full = n.Cluster(), true, n.room.own != nil
+	m.Pace = n.pace.typical
 	m.Role, m.Term, m.Leader = n.seen.role, n.seen.term, n.seen.leader
 	if err := n.gossip.SetMeta(m); err != nil {
 		n.log.Warn("gossip metadata", "err", err)

@@ -260,6 +260,7 @@ func (n *Node) everyTick() error {
 			return err
 		}
 	}
+	n.watchPace()
 	n.announceReady()
 	n.watches.follow(n.replica.Leader() != 0 && !n.replica.Consistency().Diverged, n.replica.Clock())
 	return n.watchTrust()

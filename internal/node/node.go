@@ -63,6 +63,7 @@ type Node struct {
 	isReady    bool // the loop's
 	distrusted bool // the log may lack what was acknowledged; the loop's
 	room       roomWatch
+	pace       pace
 	stopping   atomic.Bool
 	clock      atomic.Int64 // the replica's, for deadlines
 	done       chan struct{}

@@ -28,7 +28,9 @@ type roomWatch struct {
 // save stores a save. While the disk has no room it is kept by the store, and
 // nothing that depends on it leaves.
 func (n *Node) save(save raft.Save) error {
+	began := monotonic()
 	err := n.store.Save(save)
+	n.pace.add(monotonic() - began)
 	switch {
 	case err == nil:
 		n.replica.Saved(save.LSN)
