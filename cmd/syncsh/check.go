@@ -16,8 +16,10 @@ func newCheck() *cobra.Command {
 		Short: "Check scripts without a cluster",
 		Long: `Checks scripts for what a deploy would refuse before it runs them: syntax and
 the static rules. Prints file:line:col: text for each finding and exits with 1
-if there are any.`,
+if there are any. Without a cluster, objects of other scripts are known when
+those are named too; deploy knows what is deployed.`,
 		Example: `  syncsh check counter.lua
+  syncsh check orders.lua kv.lua
   syncsh check --json *.lua`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeScripts,
