@@ -131,13 +131,21 @@ type level struct {
 	shared             bool // a parenthesis that groups: its operators count for the outside too
 }
 
+// shape follows how deep the tokens read so far are nested. The zero value is not
+// ready: see scan.
+type shape struct {
+	levels            []level // the last one is innermost
+	labels, functions int
+}
+
+func (p *shape) top() *level { return &p.levels[len(p.levels)-1] }
+
 // scan reads the tokens and refuses what would be too much for parser and
 // compiler.
 func (s *source) scan() *Finding {
 	sc := parse.NewScanner(strings.NewReader(s.text), s.name)
 	lexer := &parse.Lexer{}
-	levels := []level{{}}
-	labels, functions := 0, 0
+	p := shape{levels: []level{{}}}
 	last := ast.Token{Type: ';'}
 	for {
 		lexer.PrevTokenType = last.Type
@@ -153,79 +161,102 @@ func (s *source) scan() *Finding {
 			break
 		}
 		s.tokens = append(s.tokens, tok)
-		fail := func(text string, limit int) *Finding {
-			return &Finding{s.name, tok.Pos.Line, max(tok.Pos.Column, 1), fmt.Sprintf(text, limit)}
-		}
+		p.add(tok.Type, last.Type)
+		text, limit := p.beyond()
 		if len(s.tokens) > tokensMax {
-			return fail("more than %d tokens in one script", tokensMax)
+			text, limit = "more than %d tokens in one script", tokensMax
 		}
-		top := &levels[len(levels)-1]
-		switch tok.Type {
-		case '(', '{', '[', parse.TFunction, parse.TDo, parse.TIf, parse.TRepeat:
-			l := level{function: tok.Type == parse.TFunction}
-			switch {
-			case l.function && endsOperand(last.Type):
-				top.operators = 0 // a new statement
-			case endsOperand(last.Type) || tok.Type == '[':
-				top.operators++ // a call or an access
-			case tok.Type == '(':
-				l.shared, l.operators = true, top.operators
-			}
-			if l.function {
-				functions++
-			}
-			if tok.Type != '(' && tok.Type != '{' && tok.Type != '[' && !l.function {
-				top.operators = 0
-			}
-			levels = append(levels, l)
-		case ')', '}', ']', parse.TEnd, parse.TUntil:
-			if len(levels) > 1 {
-				closed := *top
-				levels = levels[:len(levels)-1]
-				if closed.function {
-					functions--
-				}
-				if closed.shared {
-					levels[len(levels)-1].operators = closed.operators
-				}
-				if tok.Type == parse.TUntil {
-					levels[len(levels)-1].operators = 0
-				}
-			}
-		case parse.TElseIf:
-			if top.elseifs++; top.elseifs > elseifsMax {
-				return fail("more than %d elseif in one if", elseifsMax)
-			}
-			top.operators = 0
-		case ',', ';', '=', parse.TThen, parse.TElse, parse.TLocal, parse.TReturn, parse.TWhile, parse.TFor, parse.TIn, parse.TBreak:
-			top.operators = 0
-		case parse.TGoto, parse.T2Colon:
-			if labels++; labels > 2*labelsMax {
-				return fail("more than %d labels and gotos", labelsMax)
-			}
-			top.operators = 0
-		case parse.TIdent, parse.TNumber, parse.TString, parse.TNil, parse.TTrue, parse.TFalse, parse.T3Comma:
-			switch {
-			case tok.Type == parse.TIdent && endsOperand(last.Type):
-				top.operators = 0 // a new statement
-			case tok.Type == parse.TString && endsOperand(last.Type):
-				top.operators++ // a call
-			}
-		default: // an operator, '.' or ':'
-			top.operators++
-		}
-		switch {
-		case levels[len(levels)-1].operators > operatorsMax:
-			return fail("more than %d operators in one expression", operatorsMax)
-		case len(levels) > nestingMax:
-			return fail("nested deeper than %d", nestingMax)
-		case functions > functionsMax:
-			return fail("functions nested deeper than %d", functionsMax)
+		if text != "" {
+			return &Finding{s.name, tok.Pos.Line, max(tok.Pos.Column, 1), fmt.Sprintf(text, limit)}
 		}
 		last = tok
 	}
 	s.readDocs()
 	return nil
+}
+
+// add takes the type of a token and that of the one before it.
+func (p *shape) add(t, last int) {
+	top := p.top()
+	switch t {
+	case '(', '{', '[', parse.TFunction, parse.TDo, parse.TIf, parse.TRepeat:
+		p.open(t, last)
+	case ')', '}', ']', parse.TEnd, parse.TUntil:
+		p.close(t)
+	case parse.TElseIf:
+		top.elseifs++
+		top.operators = 0
+	case ',', ';', '=', parse.TThen, parse.TElse, parse.TLocal, parse.TReturn, parse.TWhile, parse.TFor, parse.TIn, parse.TBreak:
+		top.operators = 0
+	case parse.TGoto, parse.T2Colon:
+		p.labels++
+		top.operators = 0
+	case parse.TIdent, parse.TNumber, parse.TString, parse.TNil, parse.TTrue, parse.TFalse, parse.T3Comma:
+		switch {
+		case t == parse.TIdent && endsOperand(last):
+			top.operators = 0 // a new statement
+		case t == parse.TString && endsOperand(last):
+			top.operators++ // a call
+		}
+	default: // an operator, '.' or ':'
+		top.operators++
+	}
+}
+
+// open begins a bracket or block.
+func (p *shape) open(t, last int) {
+	top := p.top()
+	l := level{function: t == parse.TFunction}
+	switch {
+	case l.function && endsOperand(last):
+		top.operators = 0 // a new statement
+	case endsOperand(last) || t == '[':
+		top.operators++ // a call or an access
+	case t == '(':
+		l.shared, l.operators = true, top.operators
+	}
+	if l.function {
+		p.functions++
+	}
+	if t != '(' && t != '{' && t != '[' && !l.function {
+		top.operators = 0
+	}
+	p.levels = append(p.levels, l)
+}
+
+// close ends the innermost one; what is wrong about it is the parser's to say.
+func (p *shape) close(t int) {
+	if len(p.levels) == 1 {
+		return
+	}
+	closed := *p.top()
+	p.levels = p.levels[:len(p.levels)-1]
+	if closed.function {
+		p.functions--
+	}
+	if closed.shared {
+		p.top().operators = closed.operators
+	}
+	if t == parse.TUntil {
+		p.top().operators = 0
+	}
+}
+
+// beyond names the limit that is passed, if any.
+func (p *shape) beyond() (text string, limit int) {
+	switch {
+	case p.top().elseifs > elseifsMax:
+		return "more than %d elseif in one if", elseifsMax
+	case p.labels > 2*labelsMax:
+		return "more than %d labels and gotos", labelsMax
+	case p.top().operators > operatorsMax:
+		return "more than %d operators in one expression", operatorsMax
+	case len(p.levels) > nestingMax:
+		return "nested deeper than %d", nestingMax
+	case p.functions > functionsMax:
+		return "functions nested deeper than %d", functionsMax
+	}
+	return "", 0
 }
 
 // endsOperand says whether a value may end with this token.
