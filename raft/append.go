@@ -47,7 +47,7 @@ func (r *Raft) replicate() {
 			r.sendTo(p)
 		}
 	}
-	r.heartbeatDue, r.dirty = false, false
+	r.heartbeatDue, r.newsDue, r.dirty = false, false, false
 }
 
 func (r *Raft) sendTo(p *progress) {
@@ -71,8 +71,11 @@ func (r *Raft) sendTo(p *progress) {
 	r.sendHeartbeat(p)
 }
 
-// sendHeartbeat sends one when it is time, when a round of reads needs it, or
-// when there is a commit to tell and no append that told it.
+// sendHeartbeat sends one when it is time, when a round of reads needs it, or to
+// tell a commit that no append told. Calls that were committed are told with the
+// next append, and by the next tick if there is none: what else was committed, and
+// what a member waits for with a read, is told at once. A lone caller's next call is most often there
+// before the tick, and a message each would cost him more than they give.
 func (r *Raft) sendHeartbeat(p *progress) {
 	commit := min(p.match, r.commit) // scenario 19
 	m := Message{Kind: MsgHeartbeat, To: p.id, Term: r.term, LogIndex: p.match, Commit: commit, Stream: p.stream}
@@ -83,7 +86,7 @@ func (r *Raft) sendHeartbeat(p *progress) {
 		if r.cfg.LeaseMs != 0 {
 			m.Sent = r.time
 		}
-	case commit <= p.commitSent:
+	case commit <= p.commitSent || !r.newsDue && p.commitSent >= p.awaited:
 		return
 	}
 	p.commitSent = max(p.commitSent, commit)
@@ -405,6 +408,13 @@ func (r *Raft) maybeCommit() {
 	r.configCommitted()
 }
 
+// tellAll has all members told a commit at once.
+func (r *Raft) tellAll(i Index) {
+	for _, p := range r.progress {
+		p.awaited = max(p.awaited, i)
+	}
+}
+
 // commitTo raises the commit index to a position.
 func (r *Raft) commitTo(i Index) {
 	if i <= r.commit {
@@ -417,6 +427,9 @@ func (r *Raft) commitTo(i Index) {
 		done := r.log.between(r.commit, i)
 		for k := range done {
 			r.uncommitted -= min(r.uncommitted, size(&done[k]))
+			if done[k].Kind != EntryBatch {
+				r.tellAll(done[k].Index)
+			}
 		}
 		r.dirty = true
 	}

@@ -293,6 +293,7 @@ func (r *Raft) tickLeader() {
 			r.transferee, r.changed = 0, true
 		}
 	}
+	r.newsDue = true
 	r.sinceHeartbeat++
 	if r.sinceHeartbeat >= r.cfg.HeartbeatTicks {
 		r.sinceHeartbeat, r.heartbeatDue = 0, true

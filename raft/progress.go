@@ -42,6 +42,7 @@ type progress struct {
 	seenLast      Index // the member's last index in its newest heartbeat reply
 
 	commitSent Index // the highest commit that it was told
+	awaited    Index // the highest commit that it is to be told at once
 	roundSent  uint64
 	roundAcked uint64
 	heardAt    uint64 // tick of its last answer

@@ -57,6 +57,7 @@ type Raft struct {
 	round          uint64 // heartbeat rounds, for reads
 	sinceHeartbeat int
 	heartbeatDue   bool
+	newsDue        bool // leader: commits are told without an append
 	transferee     ID
 	transferTicks  int
 	toldToCampaign bool // a TimeoutNow has left in this reign

@@ -84,11 +84,20 @@ func (r *Raft) confirmReads() {
 		if p.from == 0 {
 			r.answers = append(r.answers, ReadState{p.id, p.index})
 		} else {
-			r.send(Message{Kind: MsgReadReply, To: p.from, Term: r.term, Round: uint64(p.id), LogIndex: p.index})
+			r.answerRead(Message{To: p.from, Round: uint64(p.id), LogIndex: p.index})
 		}
 		n++
 	}
 	r.reads = r.reads[:copy(r.reads, r.reads[n:])]
+}
+
+// answerRead tells a member the index that its read must wait for.
+func (r *Raft) answerRead(m Message) {
+	m.Kind, m.Term = MsgReadReply, r.term
+	r.send(m)
+	if p := r.progressOf(m.To); p != nil {
+		p.awaited, r.dirty = max(p.awaited, m.LogIndex), true
+	}
 }
 
 // askLeader sends one question for all reads that came since the last. A lease
@@ -113,7 +122,7 @@ func (r *Raft) handleRead(m *Message) {
 		return
 	}
 	if m.Lease && r.leased() {
-		r.send(Message{Kind: MsgReadReply, To: m.From, Term: r.term, Round: m.Round, LogIndex: r.commit, Lease: true})
+		r.answerRead(Message{To: m.From, Round: m.Round, LogIndex: r.commit, Lease: true})
 		return
 	}
 	r.reads = append(r.reads, pendingRead{id: ReadID(m.Round), from: m.From})

@@ -73,6 +73,7 @@ func newTrio(t *testing.T, voters, observers int) *trio {
 	}
 	c.members[0].campaign()
 	c.do(1, wire.OpDeploy, command.AppendDeploy(nil, 0, 0, []command.Script{{Name: "counter.lua", Source: counterScript}}))
+	c.ticks(1) // all learn of its commit
 	return c
 }
 
@@ -321,7 +322,12 @@ func inc() []byte {
 	return command.AppendCall(nil, 0, 0, "counter", "inc", codec.AppendArrayLen(nil, 0))
 }
 
-func (c *trio) inc(id raft.ID) { c.t.Helper(); c.do(id, wire.OpPropose, inc()) }
+// inc makes a call and has all learn of its commit, which takes a tick.
+func (c *trio) inc(id raft.ID) {
+	c.t.Helper()
+	c.do(id, wire.OpPropose, inc())
+	c.ticks(1)
+}
 
 func getRequest(mode wire.Mode) wire.Request {
 	return wire.Request{Op: wire.OpQuery, Mode: mode, Payload: command.AppendQuery(nil, "counter", "get", codec.AppendArrayLen(nil, 0))}
@@ -639,6 +645,7 @@ func TestDigestMarks(t *testing.T) {
 		}
 	}
 	c.settle()
+	c.ticks(1) // the followers learn of the last commit
 	for _, m := range c.members {
 		if s := m.r.Consistency(); s.Agreed < 3*digestEvery {
 			t.Errorf("member %d: %+v", m.id, s)
