@@ -90,6 +90,7 @@ func (n *Node) loadDir() error {
 		n.log.Warn("data directory", "note", note)
 	}
 	durability := map[string]replica.Durability{"fsync": replica.Fsync, "async": replica.Async, "memory": replica.Memory}[n.cfg.Durability]
+	n.direct = durability == replica.Fsync && n.cfg.Data != ""
 	n.store = replica.NewStore(dir, durability, n.machineOptions())
 	return nil
 }

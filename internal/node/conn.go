@@ -27,6 +27,10 @@ const (
 	largeBytes = 64 << 10
 	// keepBytesMax is how large an emptied output buffer may be to be kept.
 	keepBytesMax = 1 << 20
+	// directBytesMax is how much leaves by the hand of who wrote it, without its
+	// connection's writer being woken: a wake costs a lone call more than the
+	// write, and nothing beside a large one.
+	directBytesMax = 16 << 10
 )
 
 // outbox collects bytes for one connection; a goroutine of its own writes all
@@ -36,7 +40,10 @@ type outbox struct {
 	buf     []byte
 	writing int // bytes that the writer has taken and not written yet
 	closed  bool
-	wake    chan struct{} // capacity 1
+	wake    chan struct{}      // capacity 1
+	direct  func(b []byte) int // see directWrite; nil without a connection
+	// sent, if set, is told how many bytes have left.
+	sent func(n int)
 	// pull, if set, appends what waits elsewhere; it is called with the lock held.
 	pull func([]byte) []byte
 }
@@ -51,6 +58,26 @@ func (o *outbox) signal() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
+	}
+}
+
+// flush lets what waits leave: at once if that is little, the writer is idle and
+// the kernel has room, else by the writer.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	n := 0
+	if o.direct != nil && o.writing == 0 && len(o.buf) <= directBytesMax {
+		if n = o.direct(o.buf); n > 0 {
+			o.buf = o.buf[:copy(o.buf, o.buf[n:])]
+		}
+	}
+	rest := len(o.buf) > 0
+	o.mu.Unlock()
+	if n > 0 && o.sent != nil {
+		o.sent(n)
+	}
+	if rest {
+		o.signal()
 	}
 }
 
@@ -73,9 +100,17 @@ func (o *outbox) written() {
 	o.mu.Unlock()
 }
 
+// use has flush write on a connection; nil ends that.
+func (o *outbox) use(direct func([]byte) int) {
+	o.mu.Lock()
+	o.direct = direct
+	o.mu.Unlock()
+}
+
 // write sends what was collected until done is closed or the connection breaks.
-// sent, which may be nil, is told how many bytes have left.
-func (o *outbox) write(conn net.Conn, done <-chan struct{}, sent func(n int)) error {
+func (o *outbox) write(conn net.Conn, done <-chan struct{}) error {
+	o.use(directWrite(conn))
+	defer o.use(nil)
 	var spare []byte
 	for {
 		select {
@@ -92,8 +127,8 @@ func (o *outbox) write(conn net.Conn, done <-chan struct{}, sent func(n int)) er
 				return err
 			}
 			o.written()
-			if sent != nil {
-				sent(len(out))
+			if o.sent != nil {
+				o.sent(len(out))
 			}
 		}
 		if spare = out; cap(spare) > keepBytesMax {
@@ -160,7 +195,7 @@ func (c *clientConn) leave() {
 
 // write sends answers until done is closed or the connection breaks.
 func (c *clientConn) write(done <-chan struct{}) {
-	c.out.write(c.conn, done, func(n int) { c.node.unfetched.Add(-int64(n)) }) //nolint:errcheck // the reader sees the broken connection too
+	c.out.write(c.conn, done) //nolint:errcheck // the reader sees the broken connection too
 	c.conn.Close()
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
@@ -228,6 +263,7 @@ func (n *Node) serveClient(conn net.Conn) error {
 	}
 	c := &clientConn{node: n, conn: conn, out: newOutbox()}
 	c.out.pull = c.pull
+	c.out.sent = func(n int) { c.node.unfetched.Add(-int64(n)) }
 	head, mark := wire.BeginFrame(nil)
 	c.out.buf = wire.EndFrame(wire.AppendWelcome(head, wire.Welcome{
 		Version: wire.Version, Cluster: n.Cluster(), NodeName: n.cfg.Name, NodeID: n.id, Build: n.cfg.Build,

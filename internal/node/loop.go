@@ -113,7 +113,7 @@ func (n *Node) carryOut() error {
 				r.NotForwarded(m.Forward.ID)
 			}
 		}
-		n.flushPeers()
+		n.flushPeers(n.direct && !out.Save.Empty())
 		for i := range out.Replies {
 			out.Replies[i].Ticket.To.Reply(out.Replies[i].Ticket.ID, out.Replies[i].Result)
 		}
@@ -124,7 +124,7 @@ func (n *Node) carryOut() error {
 			}
 		}
 		n.sendMessages(gated) // those of a save that found no room are lost
-		n.flushPeers()
+		n.flushPeers(n.direct)
 		if out.Compacted != 0 {
 			if err := n.store.Compact(out.Compacted); err != nil {
 				return err
@@ -207,9 +207,17 @@ func (n *Node) forgetStranger(id raft.ID) {
 	}
 }
 
-func (n *Node) flushPeers() {
+// flushPeers lets messages leave, directly or by their writers. Directly is for
+// those that a write to the disk follows, or that waited for one: a writer that
+// has to be woken first begins when the disk is busy already, and on the other
+// side theirs waits behind it.
+func (n *Node) flushPeers(direct bool) {
 	for _, p := range n.peers {
-		p.flushIfAny()
+		if direct {
+			p.out.flush()
+		} else {
+			p.flushIfAny()
+		}
 	}
 }
 

@@ -64,6 +64,7 @@ type Node struct {
 	distrusted bool // the log may lack what was acknowledged; the loop's
 	room       roomWatch
 	pace       pace
+	direct     bool // the loop writes to peers itself around its fsync
 	stopping   atomic.Bool
 	clock      atomic.Int64 // the replica's, for deadlines
 	done       chan struct{}

@@ -91,7 +91,7 @@ func (p *peer) run(ctx context.Context) {
 
 func (p *peer) setUp(up bool) {
 	p.out.mu.Lock()
-	p.up, p.out.buf = up, p.out.buf[:0]
+	p.up, p.out.buf, p.out.writing = up, p.out.buf[:0], 0 // what was on its way is gone
 	p.out.mu.Unlock()
 }
 
@@ -147,7 +147,7 @@ func (p *peer) connect(ctx context.Context) error {
 		conn.Read(b[:]) //nolint:errcheck
 		close(gone)
 	})
-	err = p.out.write(conn, gone, nil)
+	err = p.out.write(conn, gone)
 	// What was on its way may not have arrived.
 	n.inbox.add(func(in *inputs) { in.lost = append(in.lost, p.id) })
 	return err
