@@ -129,7 +129,7 @@ func after(L *lua.LState) int {
 	args = codec.AppendArrayLen(args, n)
 	for i := range n {
 		var err error
-		if args, err = x.appendValue(args, nil, L.Get(3+i), timerBytesMax); err != nil {
+		if args, err = x.appendValue(args, x.view, L.Get(3+i), timerBytesMax); err != nil {
 			x.argument("after", 3+i, err)
 		}
 		if len(args) > timerBytesMax {
@@ -230,7 +230,7 @@ func emit(L *lua.LState) int {
 	b := codec.AppendArrayLen(nil, L.GetTop()-1)
 	for i := 2; i <= L.GetTop(); i++ {
 		var err error
-		if b, err = x.appendValue(b, nil, L.Get(i), eventBytesMax); err != nil {
+		if b, err = x.appendValue(b, x.view, L.Get(i), eventBytesMax); err != nil {
 			x.argument("emit", i, err)
 		}
 		if len(b) > eventBytesMax {

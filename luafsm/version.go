@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
@@ -107,6 +108,10 @@ func whole(f float64) bool { return f >= 0 && f <= 1<<53 && math.Trunc(f) == f }
 // Querier answers questions. One goroutine at a time uses it; different Queriers
 // answer in parallel.
 type Querier struct {
+	// Clock is what the next entry would be stamped with, in ms, for Explain; below
+	// the log clock of a version it counts as that.
+	Clock int64
+
 	code   *code
 	prog   *program
 	limits limits
@@ -134,6 +139,10 @@ func (q *Querier) Query(v *Version, query []byte, dst []byte) []byte {
 			}
 		case command.Get:
 			dst, err = q.get(v, &d, dst)
+		case command.Keys:
+			dst, err = q.keys(v, &d, dst)
+		case command.Explain:
+			dst, err = q.explain(v, &d, dst)
 		default:
 			return q.method(v, &d, dst)
 		}
@@ -157,7 +166,7 @@ func queryHead(d *codec.Decoder) (command.QueryKind, error) {
 	if err != nil {
 		return 0, fmt.Errorf("unreadable query: %w", err)
 	}
-	want := map[command.QueryKind]int{command.Query: 4, command.Get: 3, command.Describe: 1, command.Settings: 1}
+	want := map[command.QueryKind]int{command.Query: 4, command.Get: 3, command.Describe: 1, command.Settings: 1, command.Explain: 4, command.Keys: 4}
 	if want[command.QueryKind(k)] != n || n == 0 {
 		return 0, fmt.Errorf("query kind %d with %d fields", k, n)
 	}
@@ -237,32 +246,82 @@ func (q *Querier) method(v *Version, d *codec.Decoder, dst []byte) []byte {
 	return out
 }
 
-// get appends the value at a path under an object's state.
-func (q *Querier) get(v *Version, d *codec.Decoder, dst []byte) ([]byte, error) {
+// place is the value at an object's name and a path under its state.
+func (v *Version) place(d *codec.Decoder) (lua.LValue, error) {
 	name, err := d.Bytes()
 	if err != nil {
-		return dst, err
+		return nil, err
 	}
 	o := v.roots.byName[string(name)]
 	if o == nil {
-		return dst, &failure{command.CodeNotFound, fmt.Sprintf("no object %q", clip(name))}
+		return nil, &failure{command.CodeNotFound, fmt.Sprintf("no object %q", clip(name))}
 	}
 	var value lua.LValue = o.table.UserData()
 	n, err := d.ArrayLen()
 	if err != nil {
-		return dst, err
+		return nil, err
 	}
 	scratch := state.NewStore()
 	for range n {
 		k, err := scratch.DecodeValue(d, state.Limits{Depth: 1, Bytes: v.limits.stringBytes})
 		if err != nil {
-			return dst, err
+			return nil, err
 		}
 		t, ok := state.TableOf(value)
 		if !ok {
-			return dst, &failure{command.CodeBadArgument, fmt.Sprintf("attempt to index a %s value%s", typeName(value), keyText(k))}
+			return nil, &failure{command.CodeBadArgument, fmt.Sprintf("attempt to index a %s value%s", typeName(value), keyText(k))}
 		}
 		value = t.Get(v.state, k)
+	}
+	return value, nil
+}
+
+// Limits of an answer to Keys.
+const (
+	keysMax      = 1000
+	keysVisited  = 2000 // keys that are looked at
+	keyListedMax = 256  // bytes of a key that is listed
+)
+
+// keys appends the first text keys at a path that begin with a prefix. However
+// much is there, it looks at a part of it.
+func (q *Querier) keys(v *Version, d *codec.Decoder, dst []byte) ([]byte, error) {
+	value, err := v.place(d)
+	if err != nil {
+		return dst, err
+	}
+	prefix, err := d.String()
+	if err == nil {
+		err = d.End()
+	}
+	if err != nil {
+		return dst, err
+	}
+	var found []string
+	t, ok := state.TableOf(value)
+	for k, n := lua.LString(prefix), 0; ok && n < keysVisited && len(found) < keysMax; n++ {
+		next, _, more, err := t.Next(v.state, k)
+		text, isText := next.(lua.LString)
+		if err != nil || !more || !isText || !strings.HasPrefix(string(text), prefix) {
+			break
+		}
+		if k = text; len(k) <= keyListedMax {
+			found = append(found, string(k))
+		}
+	}
+	dst = command.AppendOKHead(dst, uint64(v.index))
+	dst = codec.AppendArrayLen(codec.AppendArrayLen(dst, 1), len(found))
+	for _, k := range found {
+		dst = codec.AppendString(dst, k)
+	}
+	return dst, nil
+}
+
+// get appends the value at a path under an object's state.
+func (q *Querier) get(v *Version, d *codec.Decoder, dst []byte) ([]byte, error) {
+	value, err := v.place(d)
+	if err != nil {
+		return dst, err
 	}
 	if err := d.End(); err != nil {
 		return dst, err

@@ -33,6 +33,8 @@ const (
 	Get      QueryKind = 2 // [2, object, [key...]]: the value at a path under the object's state
 	Describe QueryKind = 3 // [3]: objects, methods, documentation, sources (see Description)
 	Settings QueryKind = 4 // [4]: the replicated settings (see SettingInfo)
+	Explain  QueryKind = 5 // [5, object, method, [arg...]]: what the call would do (see Explanation)
+	Keys     QueryKind = 6 // [6, object, [key...], prefix]: the first text keys at the path that begin so
 )
 
 // Head is what every command starts with: [kind, session, serial, ...], or in a

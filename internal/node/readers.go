@@ -145,6 +145,7 @@ func (r *readers) run() {
 			return
 		}
 		began := time.Now()
+		querier.Clock = r.node.cfg.Now().UnixMilli()
 		done := 0
 		for done < len(turn) && (done == 0 || time.Since(began) < readsTurn) {
 			buf = r.answer(querier, &turn[done], buf)

@@ -65,7 +65,7 @@ func (s *Store) observe() {
 	}
 	for i := range c.list {
 		w := &c.list[i]
-		w.told = w.moved || w.t.at(nil).get(w.k, w.k.index()) != w.old
+		w.told = w.moved || w.t.out(w.k, w.t.at(nil).get(w.k, w.k.index())) != w.old
 	}
 	for i := range c.list {
 		if w := &c.list[i]; w.told && !c.covered(w.t) {

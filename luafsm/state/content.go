@@ -22,6 +22,11 @@ type content struct {
 func (t *Table) at(v *Version) *content {
 	c := t.cur.Load()
 	if v != nil {
+		if v.fork != nil {
+			if own := v.fork.made[t]; own != nil { // what holds t was not written to
+				return own.cur.Load()
+			}
+		}
 		for c.epoch > v.epoch {
 			p := c.prev.Load()
 			if p == nil {

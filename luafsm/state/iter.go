@@ -18,14 +18,14 @@ func (t *Table) Next(view *Version, k lua.LValue) (key, value lua.LValue, ok boo
 	}
 	if after == noKey || i > 0 && i <= c.arr.n {
 		if i < c.arr.n {
-			return number(float64(i + 1)), c.arr.get(i + 1), true, nil
+			return number(float64(i + 1)), t.out(indexKey(i+1), c.arr.get(i+1)), true, nil
 		}
 		after = noKey
 	} else if i == c.arr.n+1 { // the end of the sequence was removed
 		after = noKey
 	}
 	if it := c.mapAfter(after); it != nil {
-		return t.luaKey(it.key), it.val, true, nil
+		return t.luaKey(it.key), t.out(it.key, it.val), true, nil
 	}
 	return lua.LNil, lua.LNil, false, nil
 }
@@ -54,7 +54,7 @@ func (it *Iter) Next() (k, v lua.LValue, ok bool) {
 	for it.i < it.n {
 		it.i++
 		if v := c.get(indexKey(it.i), it.i); v != nil {
-			return number(float64(it.i)), v, true
+			return number(float64(it.i)), it.t.out(indexKey(it.i), v), true
 		}
 	}
 	for {
@@ -67,14 +67,14 @@ func (it *Iter) Next() (k, v lua.LValue, ok bool) {
 		}
 		if j <= c.arr.n && (m == nil || indexKey(j).less(m.key)) {
 			it.last = indexKey(j)
-			return number(float64(j)), c.arr.get(j), true
+			return number(float64(j)), it.t.out(it.last, c.arr.get(j)), true
 		}
 		if m == nil {
 			return lua.LNil, lua.LNil, false
 		}
 		it.last = m.key
 		if i := m.key.index(); i == 0 || i > it.n {
-			return it.t.luaKey(m.key), m.val, true
+			return it.t.luaKey(m.key), it.t.out(m.key, m.val), true
 		}
 	}
 }
@@ -84,9 +84,9 @@ func (it *Iter) Next() (k, v lua.LValue, ok bool) {
 func (t *Table) Each(view *Version, yield func(k, v lua.LValue) bool) {
 	c := t.at(view)
 	for i := 1; i <= c.arr.n; i++ {
-		if !yield(number(float64(i)), c.arr.get(i)) {
+		if !yield(number(float64(i)), t.out(indexKey(i), c.arr.get(i))) {
 			return
 		}
 	}
-	c.mapEach(func(it *item) bool { return yield(t.luaKey(it.key), it.val) })
+	c.mapEach(func(it *item) bool { return yield(t.luaKey(it.key), t.out(it.key, it.val)) })
 }

@@ -50,6 +50,7 @@ type Store struct {
 	check  check
 
 	observer Observer // nil: nobody watches
+	fork     *fork    // nil: the store is none
 	changes  changes
 }
 

@@ -48,6 +48,7 @@ type Table struct {
 	node     int32
 	frozen   bool
 	shadowed bool // listed in Store.shadow
+	forked   bool // see fork: values are handed out by out
 }
 
 // header is what a table knows of its place in the state. The tree of headers is
@@ -200,17 +201,19 @@ func (t *Table) Get(v *Version, k lua.LValue) lua.LValue {
 	if err != nil {
 		return lua.LNil
 	}
-	return orNil(t.at(v).get(kk, i))
+	return t.out(kk, orNil(t.at(v).get(kk, i)))
 }
 
 // GetIndex is Get of a number.
 func (t *Table) GetIndex(v *Version, i int) lua.LValue {
-	return orNil(t.at(v).get(numberKey(float64(i)), i))
+	k := numberKey(float64(i))
+	return t.out(k, orNil(t.at(v).get(k, i)))
 }
 
 // GetString is Get of a string.
 func (t *Table) GetString(v *Version, s string) lua.LValue {
-	return orNil(t.at(v).get(stringKey(s), 0))
+	k := stringKey(s)
+	return t.out(k, orNil(t.at(v).get(k, 0)))
 }
 
 func orNil(v lua.LValue) lua.LValue {
@@ -304,7 +307,7 @@ func (t *Table) assign(k key, i int, v lua.LValue) error {
 		return ErrNoCall
 	}
 	moved := s.Moves
-	old := t.set(k, i, v) // finds k once, and leaves the header as it is for touch
+	old := t.out(k, t.set(k, i, v)) // finds k once, and leaves the header as it is for touch
 	s.Moves += s.Moves - moved
 	s.Bytes += longBytes(old)
 	if old == v {

@@ -411,7 +411,7 @@ func (s *Store) relink() error {
 // highest is the path of the first table in a section that is nested too deep.
 func (s *Store) highest(section *Table) (path string) {
 	section.at(nil).eachValue(func(k key, v lua.LValue) bool {
-		if sub, ok := TableOf(v); ok && sub.h.parent == section && sub.height() > DepthMax {
+		if sub := s.tableIn(v); sub != nil && sub.h.parent == section && sub.height() > DepthMax {
 			path = s.rootPath(section, k)
 		}
 		return path == ""
@@ -459,7 +459,7 @@ func (s *Store) rekey(f *frame) {
 func (s *Store) rekeyRange(t *Table, from, to int) {
 	c := t.at(nil)
 	for i := from; i <= to; i++ {
-		if sub, ok := TableOf(c.get(indexKey(i), i)); ok && sub.h.parent == t {
+		if sub := s.tableIn(c.get(indexKey(i), i)); sub != nil && sub.h.parent == t {
 			s.rekeyOne(sub, indexKey(i))
 		}
 	}
@@ -566,7 +566,7 @@ func (s *Store) placePath(t, sub *Table, nth int) string {
 // find looks for the key of sub in t; only errors need it.
 func (t *Table) find(sub *Table, nth int) (found key, ok bool) {
 	t.at(nil).eachValue(func(k key, v lua.LValue) bool {
-		if v == lua.LValue(&sub.ud) {
+		if t.store.tableIn(v) == sub {
 			if found, ok = k, true; nth == 0 {
 				return false
 			}

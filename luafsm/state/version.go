@@ -9,6 +9,7 @@ type Version struct {
 	epoch    uint64
 	digest   Digest
 	sections []section
+	fork     *fork // nil: no view of a fork
 	refs     atomic.Int64
 }
 
@@ -27,7 +28,7 @@ func (s *Store) Publish() *Version {
 	v.refs.Store(1)
 	s.versions = append(s.versions, v)
 	s.live = s.epoch
-	s.epoch++
+	s.epoch += 2 // the one between is that of the version's forks
 	s.changed = false
 	return v
 }
