@@ -183,6 +183,7 @@ func TestQueriesRoundTrip(t *testing.T) {
 		{"get", AppendGet(nil, "counter", twoArgs), Get, []string{"counter"}, twoArgs},
 		{"get of the object", AppendGet(nil, "counter", nil), Get, []string{"counter"}, []byte{0x90}},
 		{"describe", AppendDescribe(nil), Describe, nil, nil},
+		{"explain", AppendExplain(nil, "counter", "inc", twoArgs), Explain, []string{"counter", "inc"}, twoArgs},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := codec.NewDecoder(c.encoded)
@@ -270,6 +271,9 @@ func TestResultsRoundTrip(t *testing.T) {
 		{"message", AppendError(nil, 8, CodeScript, "no", "a.lua:3", nil), Result{Index: 8, Code: CodeScript, Message: "no", Traceback: "a.lua:3"}},
 		{"value", AppendError(nil, 0, CodeDenied, "", "", value), Result{Code: CodeDenied, Value: value}},
 		{"unknown code", AppendError(nil, 9, 255, "new", "", nil), Result{Index: 9, Code: 255, Message: "new"}},
+		{"ok with times", timed(AppendOK(nil, 7, twoArgs), Times{}), Result{Index: 7, Values: twoArgs, Times: &Times{}}},
+		{"times again", timed(timed(AppendOK(nil, 7, twoArgs), Times{Queue: 9}), Times{1, 2, 3, 4, 5}), Result{Index: 7, Values: twoArgs, Times: &Times{1, 2, 3, 4, 5}}},
+		{"message with times", timed(AppendError(nil, 8, CodeScript, "no", "", nil), Times{Apply: 1}), Result{Index: 8, Code: CodeScript, Message: "no", Times: &Times{Apply: 1}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := codec.NewDecoder(c.encoded)
@@ -290,6 +294,39 @@ func TestResultsRoundTrip(t *testing.T) {
 	}
 }
 
+func timed(result []byte, t Times) []byte {
+	b, err := AppendTimed(nil, result, t)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestExplanationRoundTrips(t *testing.T) {
+	for _, e := range []Explanation{
+		{Result: AppendOK(nil, 7, twoArgs)},
+		{
+			Result: AppendError(nil, 7, CodeScript, "no", "", nil), Clock: -1, Steps: Charge{1, 2}, Bytes: Charge{3, 4}, LeftOut: 5, Cancelled: 6,
+			Changes: []Changed{{Path: twoArgs, Old: Seen{Value: []byte{1}}, New: Seen{TooLarge: true}}, {Path: twoArgs, New: Seen{Value: twoArgs}}},
+			Events:  []Emitted{{"a", "b", twoArgs}},
+			Timers:  []TimerSet{{1, "a", "b", twoArgs, 9}},
+		},
+	} {
+		b := AppendExplanation(nil, &e)
+		d := codec.NewDecoder(b)
+		got, err := DecodeExplanation(&d)
+		if err != nil || d.End() != nil || !reflect.DeepEqual(got, e) {
+			t.Errorf("%+v, %v; want %+v", got, err, e)
+		}
+		for n := range b {
+			cut := codec.NewDecoder(b[:n])
+			if got, err := DecodeExplanation(&cut); err == nil {
+				t.Errorf("cut to %d bytes: %+v", n, got)
+			}
+		}
+	}
+}
+
 func TestHostileResults(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"code 256":        {0x93, 0, 0xcd, 1, 0, 0x90},
@@ -297,6 +334,9 @@ func TestHostileResults(t *testing.T) {
 		"error no array":  {0x93, 0, 1, 0xa0},
 		"error of two":    {0x93, 0, 1, 0x92, 0xa0, 0xa0},
 		"two fields":      {0x92, 0, 0},
+		"five fields":     {0x95, 0, 0, 0x90, 0x95, 0, 0, 0, 0, 0, 0},
+		"times of four":   {0x94, 0, 0, 0x90, 0x94, 0, 0, 0, 0},
+		"times for ever":  {0x94, 0, 0, 0x90, 0x95, 0, 0, 0, 0, 0xcf, 0xff, 0, 0, 0, 0, 0, 0, 0},
 		"negative index":  {0x93, 0xff, 0, 0x90},
 		"extension value": {0x93, 0, 1, 0x93, 0xa0, 0xa0, 0xd4, 1, 0},
 		"deep values":     append([]byte{0x93, 0, 0}, append(bytes.Repeat([]byte{0x91}, 1000), 0xc0)...),

@@ -38,7 +38,8 @@ func (c Code) String() string {
 // Result answers a command or a query.
 //
 // On the wire and in memory of the machine: [index, code, payload]. payload is
-// for OK the array of returned values, else [message, traceback, value].
+// for OK the array of returned values, else [message, traceback, value]. A fourth
+// value says where the time went, see Times.
 type Result struct {
 	Index  uint64 // log index of the command; for a query the index of the version read
 	Code   Code
@@ -47,6 +48,8 @@ type Result struct {
 	Message   string
 	Traceback string // script names and lines; empty when there is none
 	Value     []byte // the value given to error(), msgpack; nil when it was just the message
+
+	Times *Times // of a call that was to be measured, when it was
 }
 
 // AppendOK appends a result with its values, an encoded msgpack array (nil: no
@@ -79,41 +82,50 @@ func AppendError(b []byte, index uint64, code Code, message, traceback string, v
 
 // DecodeResult reads a result; its byte slices alias the decoder's.
 func DecodeResult(d *codec.Decoder) (r Result, err error) {
-	if err = d.FixedArray(3); err != nil {
-		return r, err
-	}
-	if r.Index, err = d.Uint(); err != nil {
-		return r, err
-	}
-	c, err := d.Uint()
+	n, err := resultLen(d)
 	if err != nil {
 		return r, err
 	}
+	if err = r.decode(d); err == nil && n == resultTimed {
+		r.Times, err = decodeTimes(d)
+	}
+	return r, err
+}
+
+// decode reads the three values that every result has.
+func (r *Result) decode(d *codec.Decoder) (err error) {
+	if r.Index, err = d.Uint(); err != nil {
+		return err
+	}
+	c, err := d.Uint()
+	if err != nil {
+		return err
+	}
 	if c > 255 {
-		return r, codec.ErrRange
+		return codec.ErrRange
 	}
 	r.Code = Code(c)
 	if r.Code == CodeOK {
 		if d.Peek() != codec.KindArray {
-			return r, codec.ErrType
+			return codec.ErrType
 		}
 		r.Values, err = d.Raw()
-		return r, err
+		return err
 	}
 	if err = d.FixedArray(3); err != nil {
-		return r, err
+		return err
 	}
 	if r.Message, err = d.String(); err != nil {
-		return r, err
+		return err
 	}
 	if r.Traceback, err = d.String(); err != nil {
-		return r, err
+		return err
 	}
 	if d.Peek() == codec.KindNil {
-		return r, d.Nil()
+		return d.Nil()
 	}
 	r.Value, err = d.Raw()
-	return r, err
+	return err
 }
 
 // Error is a Result that is not OK, as a Go error.

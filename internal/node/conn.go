@@ -296,7 +296,7 @@ func (c *clientConn) readRequests(r *wire.Reader) error {
 			refuse(c.conn, fmt.Sprintf("unreadable request: %v", err))
 			return err
 		}
-		burst = append(burst, request{c, req})
+		burst = append(burst, request{c.node.measured(c, &req), req})
 		if r.Buffered() {
 			continue
 		}

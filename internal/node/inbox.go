@@ -2,6 +2,7 @@ package node
 
 import (
 	"sync"
+	"time"
 
 	"github.com/syncsh/syncsh/internal/replica"
 	"github.com/syncsh/syncsh/internal/wire"
@@ -24,6 +25,7 @@ type request struct {
 // peerInput is a message of a peer on its way to the loop.
 type peerInput struct {
 	msg wire.PeerMessage
+	at  time.Time // when it came; of forwarded calls that are measured only
 }
 
 // inputs is what the loop drains at once.

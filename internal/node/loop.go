@@ -63,9 +63,15 @@ func (n *Node) feed(in *inputs, tick bool) error {
 		var back replica.Replier
 		if p.msg.Forward != nil {
 			back = n.peer(p.msg.From)
+			if !p.at.IsZero() {
+				back = &timed{to: back, came: p.at}
+			}
 		}
 		if err := r.Step(p.msg, back); err != nil {
 			n.log.Warn("message refused", "peer", n.nameOf(p.msg.From), "err", err)
+		}
+		if !p.at.IsZero() {
+			n.follows(back)
 		}
 	}
 	for _, id := range in.lost {
@@ -87,6 +93,9 @@ func (n *Node) feed(in *inputs, tick bool) error {
 			continue
 		}
 		r.Submit(q.from, q.req)
+		if q.req.Mode == wire.Timed {
+			n.follows(q.from)
+		}
 	}
 	for _, f := range in.calls {
 		f()
@@ -105,6 +114,9 @@ func (n *Node) carryOut() error {
 	for r.HasOutput() {
 		out := r.Output()
 		n.receive(out.Chunks, out.DropSnapshot) // before the work that installs it
+		if len(n.timed) > 0 {
+			n.proposed(out.Work)
+		}
 		n.works.push(out.Work)
 		gated := n.sendMessages(out.Messages)
 		for i := range out.Peer {
@@ -119,8 +131,14 @@ func (n *Node) carryOut() error {
 		}
 		n.flushReplies()
 		if !out.Save.Empty() {
+			if len(n.timed) > 0 {
+				n.saving()
+			}
 			if err := n.save(out.Save); err != nil {
 				return err
+			}
+			if len(n.timed) > 0 {
+				n.saved()
 			}
 		}
 		n.sendMessages(gated) // those of a save that found no room are lost

@@ -43,8 +43,9 @@ type Node struct {
 	packets   *gossip.Port   // gossip's, until it is started; nil with Single
 	gossip    *gossip.Gossip // nil with Single
 	dirty     dirtyConns
-	seen      seen   // the loop's
-	ticks     uint64 // the loop's
+	seen      seen     // the loop's
+	timed     []*timed // calls that are measured; the loop's
+	ticks     uint64   // the loop's
 
 	refusedAt, refusedLast uint64 // ticks of the first and last refusal in a row; the loop's
 

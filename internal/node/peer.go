@@ -217,7 +217,11 @@ func (n *Node) readPeer(r *wire.Reader, from raft.ID) error {
 		}
 		m.From = from
 		if !n.cut(from) {
-			burst = append(burst, peerInput{msg: m})
+			in := peerInput{msg: m}
+			if m.Forward != nil && m.Forward.Mode == wire.Timed {
+				in.at = time.Now()
+			}
+			burst = append(burst, in)
 		}
 		if r.Buffered() {
 			continue

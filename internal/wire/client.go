@@ -170,7 +170,7 @@ func decodeRequest(frame []byte, frameType uint64) (r Request, err error) {
 	if err != nil {
 		return r, err
 	}
-	if !Mode(mode).valid() {
+	if !Mode(mode).valid(Op(op)) {
 		return r, fmt.Errorf("request of mode %d: %w", mode, codec.ErrRange)
 	}
 	timeout, err := d.Uint()

@@ -206,7 +206,11 @@ func randomSum(r *rand.Rand) (s [16]byte) {
 }
 
 func randomRequest(r *rand.Rand) Request {
-	return Request{randomUint(r), Op(1 + r.UintN(uint(opMax))), randomMode(r), uint32(randomUint(r)), randomBytes(r, 300)}
+	q := Request{randomUint(r), Op(1 + r.UintN(uint(opMax))), randomMode(r), uint32(randomUint(r)), randomBytes(r, 300)}
+	if q.Op == OpPropose && r.IntN(2) == 0 {
+		q.Mode = Timed
+	}
+	return q
 }
 
 func randomMode(r *rand.Rand) Mode {

@@ -85,6 +85,9 @@ const (
 	Stale        Mode = 1 // at once, from what the asked node has applied
 	Lease        Mode = 2 // as linearizable, without the round while the leader has a lease
 	bounded      Mode = 3 // the bound in ms stands above the low byte
+
+	// Timed is of an OpPropose: the answer says where the time went.
+	Timed Mode = 4
 )
 
 // Bounded is the mode of reads that have all that was acknowledged up to so long
@@ -96,10 +99,10 @@ func Bounded(within time.Duration) Mode {
 // Within is the bound of a bounded read in ms; false for other reads.
 func (m Mode) Within() (ms uint64, ok bool) { return uint64(m >> 8), m&0xff == bounded }
 
-// valid tells whether there is such a mode.
-func (m Mode) valid() bool {
+// valid tells whether an operation has such a mode.
+func (m Mode) valid(op Op) bool {
 	ms, ok := m.Within()
-	return m <= Lease || ok && ms <= math.MaxUint32
+	return m <= Lease || ok && ms <= math.MaxUint32 || m == Timed && op == OpPropose
 }
 
 // String names the mode as the command line does.
@@ -107,7 +110,7 @@ func (m Mode) String() string {
 	if _, ok := m.Within(); ok {
 		return "bounded"
 	}
-	return [...]string{"linearizable", "stale", "lease", "?"}[min(m, 3)]
+	return [...]string{"linearizable", "stale", "lease", "?", "timed", "?"}[min(m, 5)]
 }
 
 // Request is what a client asks.
