@@ -25,7 +25,7 @@ func run() int {
 		json := cmd.Flags().Lookup("json")
 		text := shell.ErrorText(err, json != nil && json.Value.String() == "true")
 		text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
-		fmt.Fprintln(os.Stderr, "syncsh: "+text)
+		fmt.Fprintln(os.Stderr, "syncsh: "+text+shell.DeployPlace(err)+shell.TracebackLines(err))
 	}
 	return shell.ExitCode(err)
 }

@@ -244,6 +244,56 @@ func TestTerminalShows(t *testing.T) {
 	}
 }
 
+// What .explain and .time say; .watch with a period draws in one place until
+// Ctrl-C; a Ctrl-D that is typed while something runs leaves afterwards.
+func TestTerminalTools(t *testing.T) {
+	p, cmd := sit(t)
+	p.sees(prompt)
+	p.types(".explain counter:inc(5)\r")
+	p.sees("changes  counter.value  0 -> 5\nnothing was changed\n")
+	p.sees(prompt)
+	p.types(".time on\r")
+	p.sees(prompt)
+	p.types("counter:inc(1)\r")
+	p.sees("\n1\n(")
+	p.sees(": queue ")
+	p.sees(", replicate ")
+	p.sees(", rest ")
+	p.sees(prompt)
+
+	p.types("every(0.05, function() counter:inc(1) end) and nil\r")
+	p.sees(prompt)
+	p.types(".watch 100ms counter.value > 5\r")
+	p.sees("every 100ms: counter.value > 5")
+	p.sees("Ctrl-C ends\ntrue\n")
+	p.types("\x03")
+	p.sees(prompt)
+	p.types(".stop\r")
+	p.sees(prompt)
+
+	// The line of the file that was to be deployed, not of the one that is.
+	file := strings.TrimSuffix(cmd.Path, "/syncsh") + "/counter.lua"
+	source := "local Counter = object \"counter\"\nfunction Counter.replicated:inc(by)\n  self.n = = by\nend\n"
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.types(".load " + file + "\r")
+	p.sees("    3 |   self.n = = by\n      |            ^\n")
+	p.sees(prompt)
+
+	// A traceback of what was typed before.
+	p.types("function inner() error('boom') end function outer() inner() end\r")
+	p.sees(prompt)
+	p.types("outer() print('no')\r")
+	p.sees("input:1: boom\n")
+	p.sees("  input:1: in function 'inner'\n  input:1: in function 'outer'\n")
+	p.sees(prompt)
+
+	p.types("print('be' .. 'gun') sleep(0.3)\r")
+	p.sees("begun\n")
+	p.leave(cmd)
+}
+
 // The majority dies, and then the node that the REPL talks to: it says once that
 // there is no leader, and goes on with those that are left.
 func TestTerminalLosesLeader(t *testing.T) {

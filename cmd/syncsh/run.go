@@ -18,7 +18,10 @@ func newRun() *cobra.Command {
 		Long: `Runs a Lua script as a client of the cluster, with the full standard library,
 the objects as globals, sleep, every, after, and callbacks. It goes on until the
 script has ended and no timer or unanswered call is left. A script may begin
-with #!/usr/bin/env -S syncsh run.`,
+with #!/usr/bin/env -S syncsh run.
+
+All that stands behind FILE is the script's, flags and -- too: it finds them in
+args and in ... . An error that nothing catches is printed with its traceback.`,
 		Example: `  syncsh run worker.lua
   syncsh run -c 127.0.0.1:7401 import.lua data.csv`,
 		Args: cobra.MinimumNArgs(1),

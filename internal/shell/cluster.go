@@ -76,6 +76,14 @@ func decodeDescription(r command.Result) (command.Description, error) {
 // new script without an object is refused: scripts share nothing else, so that
 // it could only be a mistake.
 func Deploy(ctx context.Context, c Cluster, scripts []command.Script) ([]string, error) {
+	lines, err := deploy(ctx, c, scripts)
+	if err != nil {
+		return lines, &DeployError{err, scripts}
+	}
+	return lines, nil
+}
+
+func deploy(ctx context.Context, c Cluster, scripts []command.Script) ([]string, error) {
 	if err := refuseEmpty(ctx, c, scripts); err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func (c *Console) candidates(before string) (word string, out []string) {
 			out = append(out, m.Name+"(")
 		}
 	case sep == '.' && !async:
-		out = c.fields(path)
+		out = c.fields(path, word)
 		if len(path) == 1 {
 			out = append(out, asyncField)
 		}
@@ -116,70 +116,84 @@ func (c *Console) dotCandidates(text string) (word string, out []string) {
 		case d.Args == "FILE":
 			files, _ := filepath.Glob(arg + "*")
 			return arg, files
-		case d.Args == "EXPR":
+		case d.Args == "CALL", d.Args == "[PERIOD] EXPR":
 			return c.candidates("return " + arg)
 		}
 	}
 	return arg, nil
 }
 
-func (c *Console) globalNames() (out []string) {
+// names asks a task for names. Whatever else runs, it takes no longer than a
+// person at the keyboard may be kept waiting.
+func (c *Console) names(list func() []string) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
 	defer cancel()
 	got := make(chan []string, 1)
-	err := c.Session.do(ctx, func(*task) error {
-		got <- c.Session.globalNames()
+	go c.Session.do(ctx, func(*task) error { //nolint:errcheck // nothing is offered then
+		got <- list()
 		return nil
 	})
-	if err != nil {
+	select {
+	case names := <-got:
+		return names
+	case <-ctx.Done():
 		return nil
 	}
-	return <-got
 }
 
+func (c *Console) globalNames() []string { return c.names(c.Session.globalNames) }
+
 // tableKeys are the names in a global table of Lua, such as string.
-func (c *Console) tableKeys(path []string) (out []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
-	defer cancel()
-	got := make(chan []string, 1)
-	err := c.Session.do(ctx, func(*task) error {
+func (c *Console) tableKeys(path []string) []string {
+	return c.names(func() []string {
 		t, ok := c.Session.lua.G.Global, true
 		for _, key := range path {
 			if t, ok = t.RawGetString(key).(*lua.LTable); !ok {
-				got <- nil
 				return nil
 			}
 		}
-		got <- stringKeys(t)
-		return nil
+		return stringKeys(t)
 	})
+}
+
+// fields are the names at a path of an object's state that begin with a word. The
+// node looks at a bounded part of what is there.
+func (c *Console) fields(path []string, word string) []string {
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	names, err := KeysAt(ctx, c.node, path, word)
 	if err != nil {
 		return nil
 	}
-	return <-got
+	return slices.DeleteFunc(names, func(name string) bool { return !isName(name) })
 }
 
-// fields are the names at a path of an object's state.
-func (c *Console) fields(path []string) []string {
+// KeysAt asks for the text keys below an object's state that begin with a prefix:
+// the first of them, when there are many. path begins with the object.
+func KeysAt(ctx context.Context, c Cluster, path []string, prefix string) ([]string, error) {
 	keys := codec.AppendArrayLen(nil, len(path)-1)
 	for _, k := range path[1:] {
 		keys = codec.AppendString(keys, k)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
-	defer cancel()
-	r, err := c.node.Exec(ctx, wire.OpQuery, wire.Stale, command.AppendGet(nil, path[0], keys))
+	r, err := c.Exec(ctx, wire.OpQuery, wire.Stale, command.AppendKeys(nil, path[0], keys, prefix))
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	v, err := first(r)
+	d := codec.NewDecoder(r.Values)
+	if err := d.FixedArray(1); err != nil {
+		return nil, err
+	}
+	n, err := d.ArrayLen()
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	t, ok := v.(*lua.LTable)
-	if !ok {
-		return nil
+	names := make([]string, n)
+	for i := range names {
+		if names[i], err = d.String(); err != nil {
+			return nil, err
+		}
 	}
-	return stringKeys(t)
+	return names, nil
 }
 
 func stringKeys(t *lua.LTable) (out []string) {

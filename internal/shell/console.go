@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"time"
 
 	"github.com/syncsh/syncsh/client"
 )
@@ -137,58 +136,4 @@ func Interruptible(ctx context.Context, f func(ctx context.Context) error) error
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	return f(ctx)
-}
-
-// startWatch prints the value of an expression every second until stopWatch.
-func (c *Console) startWatch(ctx context.Context, expr string) error {
-	c.stopWatch()
-	proto, err := compileInput(expr, "watch", 1)
-	if err != nil {
-		return err
-	}
-	show := func(ctx context.Context) error {
-		return c.Session.do(ctx, func(t *task) error {
-			values, err := c.Session.callProto(t, proto)
-			if err == nil {
-				c.Session.writeLine(expr + " = " + strings.Join(FormatResults(values), ", "))
-			}
-			return err
-		})
-	}
-	if err := show(ctx); err != nil {
-		return err
-	}
-	wctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	c.watch = func() { cancel(); <-ended }
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(watchPeriod)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-wctx.Done():
-				return
-			case <-c.Session.Done():
-				return
-			}
-			if err := show(wctx); err != nil && wctx.Err() == nil {
-				fmt.Fprintf(c.out, "%s: %s\n", expr, ErrorText(err, c.Session.json.Load()))
-			}
-		}
-	}()
-	return nil
-}
-
-// watchPeriod is how often .watch looks.
-const watchPeriod = time.Second
-
-func (c *Console) stopWatch() bool {
-	if c.watch == nil {
-		return false
-	}
-	c.watch()
-	c.watch = nil
-	return true
 }

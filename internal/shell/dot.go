@@ -39,9 +39,10 @@ func init() { // refers to itself through .help
 		{".load", "FILE", "deploys a script that defines objects, or one of the library by its name; runs any other here", dotLoad},
 		{".edit", "[OBJECT]", "opens the object's script in $EDITOR and deploys it", dotEdit},
 		{".all", "", "prints the last results again, uncut", func(ctx context.Context, c *Console, _ string) error { return c.Session.PrintAll(ctx) }},
-		{".watch", "EXPR", "prints the expression's value every second", dotWatch},
+		{".explain", "CALL", "runs a call such as counter:inc(5) on a copy and shows what it would change", dotExplain},
+		{".watch", "[PERIOD] EXPR", "shows the expression's value, as often as 1s or 500ms says", dotWatch},
 		{".stop", "", "stops .watch, all timers and watches", dotStop},
-		{".time", "on|off", "prints how long each input took", onOff(".time", (*Session).timingFlag)},
+		{".time", "on|off", "prints how long each input took, and where its calls spent their time", onOff(".time", (*Session).timingFlag)},
 		{".stale", "on|off", "reads from this node without asking the leader", onOff(".stale", (*Session).staleFlag)},
 		{".json", "on|off", "prints results as JSON", onOff(".json", (*Session).jsonFlag)},
 		{".snapshot", "", "dumps the state to disk now", dotSnapshot},
@@ -100,13 +101,6 @@ func dotMembers(ctx context.Context, c *Console, _ string) error {
 		WriteMembers(c.out, s.Members)
 	}
 	return err
-}
-
-func dotWatch(ctx context.Context, c *Console, arg string) error {
-	if arg == "" {
-		return &UsageError{".watch needs an expression, such as .watch counter.value"}
-	}
-	return c.startWatch(ctx, arg)
 }
 
 func dotStop(ctx context.Context, c *Console, _ string) error {

@@ -220,8 +220,12 @@ func (s *Session) failure(ctx context.Context, err error) error {
 	if !errors.As(err, &api) {
 		return err
 	}
+	trace := luaTrace(api.StackTrace)
 	if call, ok := s.callError(api.Object); ok {
-		return call
+		if trace == "" {
+			return call
+		}
+		return &TracedError{call, trace}
 	}
 	text := api.Error()
 	switch {
@@ -231,7 +235,7 @@ func (s *Session) failure(ctx context.Context, err error) error {
 	case api.Object != lua.LNil:
 		text = api.Object.String()
 	}
-	return &LuaError{Text: strings.TrimSpace(text), Traceback: api.StackTrace}
+	return &LuaError{Text: strings.TrimSpace(text), Traceback: trace}
 }
 
 // notFound is the error for an object or method that does not exist.

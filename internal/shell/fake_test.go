@@ -137,6 +137,9 @@ func (f *fake) query(d *codec.Decoder) command.Result {
 		return command.Result{Values: command.AppendDescription(b, f.describe())}
 	}
 	object, _ := d.String()
+	if command.QueryKind(kind) == command.Explain {
+		return f.explain(d)
+	}
 	if command.QueryKind(kind) == command.Query {
 		f.asked = append(f.asked, "query "+object)
 		return ok(f.value)
@@ -146,6 +149,10 @@ func (f *fake) query(d *codec.Decoder) command.Result {
 	for range keys {
 		k, _ := d.String()
 		path = append(path, k)
+	}
+	if command.QueryKind(kind) == command.Keys {
+		f.asked = append(f.asked, "keys "+object+"."+strings.Join(path, "."))
+		return keysOf(object + "." + strings.Join(path, "."))
 	}
 	f.asked = append(f.asked, "get "+object+"."+strings.Join(path, "."))
 	b := codec.AppendArrayLen(nil, 1)
@@ -164,6 +171,36 @@ func (f *fake) query(d *codec.Decoder) command.Result {
 		b = codec.AppendNil(b)
 	}
 	return command.Result{Values: b}
+}
+
+// keysOf answers a question for the keys at a path.
+func keysOf(path string) command.Result {
+	names := map[string][]string{"counter.": {"value"}, "kv.": {"data"}, "kv.data": {"a b", "x", "y"}}[path]
+	b := codec.AppendArrayLen(codec.AppendArrayLen(nil, 1), len(names))
+	for _, n := range names {
+		b = codec.AppendString(b, n)
+	}
+	return command.Result{Values: b}
+}
+
+// explain answers that any call makes the counter 6, and does some more.
+func (f *fake) explain(d *codec.Decoder) command.Result {
+	method, _ := d.String()
+	f.asked = append(f.asked, "explain "+method)
+	one := func(n int64) []byte { return codec.AppendInt(codec.AppendArrayLen(nil, 1), n) }
+	value := func(n int64) command.Seen { return command.Seen{Value: codec.AppendInt(nil, n)} }
+	path := codec.AppendString(codec.AppendString(codec.AppendArrayLen(nil, 2), "counter"), "value")
+	e := command.Explanation{
+		Result: command.AppendOK(nil, 10, one(6)), Clock: 1000, Steps: command.Charge{Used: 12, Most: 100}, Bytes: command.Charge{Used: 3, Most: 200},
+		Changes: []command.Changed{{Path: path, Old: value(1), New: value(6)}, {Path: path, Old: command.Seen{TooLarge: true}}},
+		LeftOut: 2, Cancelled: 1,
+		Events: []command.Emitted{{Object: "counter", Topic: "full", Values: one(6)}},
+		Timers: []command.TimerSet{{ID: 3, Object: "counter", Method: "inc", Args: one(1), Due: 3500}},
+	}
+	if method == "two" {
+		e = command.Explanation{Result: command.AppendError(nil, 10, command.CodeScript, "counter.lua:3: no", "counter.lua:3: in function two", nil)}
+	}
+	return command.Result{Values: command.AppendExplanation(codec.AppendArrayLen(nil, 1), &e)}
 }
 
 func (f *fake) describe() command.Description {

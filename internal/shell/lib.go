@@ -28,7 +28,7 @@ func (s *Session) openLibraries() {
 	s.handleMeta.RawSetString("__tostring", l.NewFunction(proxyText))
 	s.openProxies(l)
 	for name, f := range map[string]lua.LGFunction{
-		nameMethod: s.checkMethod, nameAssign: s.checkAssign,
+		nameMethod: s.checkMethod, nameAssign: s.checkAssign, nameExplain: s.luaExplain,
 		"print": s.luaPrint, "sleep": s.luaSleep, "every": s.luaEvery, "after": s.luaAfter, "watch": s.luaWatch, "await": s.luaAwait,
 		"help": s.luaHelp, "object": s.createObject, "exit": s.luaExit, "pairs": s.luaPairs(l), "now": luaNow,
 	} {
@@ -306,10 +306,17 @@ func (s *Session) handleIndex(l *lua.LState) int {
 	case name == "stop" && h.watch != nil:
 		l.Push(l.NewFunction(func(l *lua.LState) int {
 			if w := checkHandle(l).watch; w != nil {
+				w.news.over = true
 				w.stop()
 			}
 			return 0
 		}))
+	case name == "stopped" && h.watch != nil:
+		l.Push(lua.LBool(h.watch.ended && !h.watch.news.blind || h.watch.news.over))
+	case name == "wait" && h.watch != nil && h.watch.fn == nil:
+		l.Push(l.NewFunction(s.luaWait))
+	case name == "value" && h.watch != nil && h.watch.fn == nil:
+		l.Push(orNil(h.watch.news.value))
 	case name == "index" && h.watch != nil:
 		l.Push(lua.LNumber(h.watch.index))
 	case name == "lagged" && h.watch != nil:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,8 +21,31 @@ const placeColumnsMax = 200
 // placeName finds the script, the line and perhaps the column in a message.
 var placeName = regexp.MustCompile(`([A-Za-z0-9_.-]+):(\d+)(?::(\d+))?:`)
 
-// placeOf is the line that an error names, of the input or of a deployed script,
-// with a caret where the column is known; empty when there is no such line.
+// DeployError is returned for scripts that were not deployed: what it names is a
+// place in them, not in those that are in force.
+type DeployError struct {
+	Err     error
+	Scripts []command.Script
+}
+
+func (e *DeployError) Error() string { return e.Err.Error() }
+func (e *DeployError) Unwrap() error { return e.Err }
+
+// DeployPlace is the line that the error of a deploy names, on lines of its own
+// behind the error's text; empty for other errors.
+func DeployPlace(err error) string {
+	var d *DeployError
+	if errors.As(err, &d) {
+		if place := placeOf(err, "", &command.Description{}); place != "" {
+			return "\n" + place
+		}
+	}
+	return ""
+}
+
+// placeOf is the line that an error names, of the input, of the scripts that were
+// to be deployed or of those that are, with a caret under the place; empty when
+// there is no such line.
 func placeOf(err error, input string, d *command.Description) string {
 	text := err.Error()
 	var failed *command.Error
@@ -36,7 +60,12 @@ func placeOf(err error, input string, d *command.Description) string {
 	if m[1] == "input" {
 		source = input
 	}
-	for _, sc := range d.Scripts {
+	scripts := d.Scripts
+	var refused *DeployError
+	if errors.As(err, &refused) {
+		scripts = slices.Concat(scripts, refused.Scripts)
+	}
+	for _, sc := range scripts {
 		if sc.Name == m[1] {
 			source = sc.Source
 		}
@@ -49,11 +78,31 @@ func placeOf(err error, input string, d *command.Description) string {
 	line := lines[number-1]
 	lead := fmt.Sprintf("%5d | ", number)
 	out := lead + harmless(line)
-	if column, cerr := strconv.Atoi(m[3]); cerr == nil && column >= 1 && column <= len(line)+1 {
+	column, cerr := strconv.Atoi(m[3])
+	if cerr != nil {
+		column = columnOf(line, text)
+	}
+	if column >= 1 && column <= len(line)+1 {
 		// Tabs stay, so that the caret stands where the place does.
 		out += "\n" + strings.Repeat(" ", len(lead)-2) + "| " + blank(line[:column-1]) + "^"
 	}
 	return out
+}
+
+// quotedName finds a name that a message quotes.
+var quotedName = regexp.MustCompile(`'([A-Za-z_][A-Za-z0-9_]*)'`)
+
+// columnOf guesses the column of an error at run time, of which only the line is
+// known: that of the name that the message quotes, if the line has it once, else
+// that of the statement.
+func columnOf(line, message string) int {
+	if m := quotedName.FindStringSubmatch(message); m != nil {
+		word := regexp.MustCompile(`\b` + m[1] + `\b`)
+		if at := word.FindAllStringIndex(line, 2); len(at) == 1 {
+			return at[0][0] + 1
+		}
+	}
+	return len(line) - len(strings.TrimLeft(line, " \t")) + 1
 }
 
 // blank is white space as wide as a text.

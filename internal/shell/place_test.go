@@ -16,7 +16,9 @@ func TestPlace(t *testing.T) {
 		{&LuaError{Text: "input:1:5: syntax error near '='"}, "    1 | x = = 3\n      |     ^"},
 		{&LuaError{Text: "input:2:12: syntax error near ')'"}, "    2 | \tlocal s = ) 'a'\n      | \t          ^"},
 		{&LuaError{Text: "input:9: boom"}, ""},
-		{&command.Error{Code: command.CodeScript, Message: "lock.lua:10: broken"}, "   10 |   error(\"broken\")"},
+		{&command.Error{Code: command.CodeScript, Message: "lock.lua:10: broken"}, "   10 |   error(\"broken\")\n      |   ^"},
+		{&command.Error{Code: command.CodeScript, Message: "lock.lua:7: attempt to index a nil value (field 'holder')"}, "    7 |   return \"here\", self.holder, x\n      |                       ^"},
+		{&DeployError{&command.Error{Code: command.CodeScript, Message: "lock.lua:2: broken"}, []command.Script{{Name: "lock.lua", Source: "new\n line"}}}, "    2 |  line\n      |  ^"},
 		{&command.Error{Code: command.CodeScript, Message: "gone.lua:1: broken"}, ""},
 		{&command.Error{Code: command.CodeNoLeader, Message: "no leader"}, ""},
 	} {

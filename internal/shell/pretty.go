@@ -15,6 +15,7 @@ import (
 // lines, tables of records as columns. Without it each value takes one line.
 type Pretty struct {
 	Width   func() int // of the terminal in columns
+	Height  func() int // in lines; nil: not known
 	Colours bool
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/syncsh/syncsh/client"
+	"github.com/syncsh/syncsh/internal/command"
 )
 
 // REPLConfig says how a person, or a pipe, talks to a cluster.
@@ -50,18 +51,20 @@ type terminal struct {
 	conf    REPLConfig
 	rl      *readline.Instance
 	console *Console
+	keys    *typeahead
 	prompt  atomic.Pointer[string]
 	more    atomic.Bool // the prompt is that of a further line
 	colours bool
 }
 
 func runTerminal(ctx context.Context, conf REPLConfig) error {
-	t := &terminal{conf: conf, colours: coloursWanted()}
+	t := &terminal{conf: conf, colours: coloursWanted(), keys: &typeahead{ReadCloser: conf.In}}
+	t.keys.ran.Store(true)
 	t.setPrompt(ctx)
 	rl, err := readline.NewEx(&readline.Config{
 		Prompt: t.promptText(), HistoryFile: historyFile(), HistoryLimit: 10_000, HistorySearchFold: true,
 		DisableAutoSaveHistory: true, AutoComplete: t, Painter: t, FuncFilterInputRune: t.filter,
-		InterruptPrompt: "^C", EOFPrompt: "\n", Stdin: conf.In,
+		InterruptPrompt: "^C", EOFPrompt: "\n", Stdin: t.keys,
 	})
 	if err != nil {
 		return err
@@ -69,7 +72,7 @@ func runTerminal(ctx context.Context, conf REPLConfig) error {
 	defer rl.Close()
 	t.rl = rl
 	s := New(Config{Cluster: conf.Node, Timeout: conf.Timeout, Mode: conf.Mode, JSON: conf.JSON, Out: rl.Stdout(), Err: rl.Stderr(), KeepGoing: true,
-		Pretty: &Pretty{Width: readline.GetScreenWidth, Colours: t.colours}})
+		Pretty: &Pretty{Width: readline.GetScreenWidth, Height: heightOf(conf.In), Colours: t.colours}})
 	defer s.Close()
 	t.console = NewConsole(s, conf.Node, "input", conf.Extra)
 	defer t.console.stopWatch()
@@ -91,6 +94,17 @@ func runTerminal(ctx context.Context, conf REPLConfig) error {
 		fmt.Fprintf(rl.Stderr(), "%v\n", err)
 	}
 	return t.loop(ctx, s)
+}
+
+// heightOf gives the height of a terminal, 0 when it does not tell.
+func heightOf(tty *os.File) func() int {
+	return func() int {
+		_, height, err := term.GetSize(int(tty.Fd()))
+		if err != nil {
+			return 0
+		}
+		return height
+	}
 }
 
 // Do completes; it is asked before the console exists.
@@ -138,6 +152,7 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 			return nil
 		}
 		t.remember(line)
+		t.keys.ran.Store(true)
 		var more bool
 		err = Interruptible(ctx, func(ctx context.Context) (err error) {
 			more, err = t.console.Line(ctx, line)
@@ -158,6 +173,12 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 // report says what went wrong and, where it is known, shows the place.
 func (t *terminal) report(err error) {
 	text := harmlessLines(ErrorText(err, t.console.Session.json.Load()))
+	var failed *command.Error
+	if errors.As(err, &failed) && failed.Code == command.CodeScript { // others may have deployed
+		ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+		t.console.Session.Refresh(ctx) //nolint:errcheck // what is known already is shown then
+		cancel()
+	}
 	place := placeOf(err, t.console.source, t.console.Session.Description())
 	if t.colours {
 		text = paint(colourError, text)
@@ -165,6 +186,7 @@ func (t *terminal) report(err error) {
 	if place != "" {
 		text += "\n" + place
 	}
+	text += TracebackLines(err)
 	fmt.Fprintln(t.rl.Stderr(), text)
 }
 

@@ -149,15 +149,18 @@ func (s *Session) Input(ctx context.Context, name string, line int, src string) 
 		return err
 	}
 	began := time.Now()
+	var times callTimes
 	err = s.do(ctx, func(t *task) error {
+		t.times = callTimes{}
 		values, err := s.callProto(t, proto)
+		times = t.times
 		if err != nil {
 			return err
 		}
 		return s.printResults(values)
 	})
 	if s.timing.Load() {
-		s.writeLine(fmt.Sprintf("(%s)", time.Since(began).Round(time.Microsecond)))
+		s.writeLine(times.text(time.Since(began)))
 	}
 	return err
 }
@@ -251,10 +254,12 @@ func (s *Session) PrintAll(ctx context.Context) error {
 	})
 }
 
-func (s *Session) writeLine(line string) {
+func (s *Session) writeLine(line string) { s.writeText(line + "\n") }
+
+func (s *Session) writeText(text string) {
 	s.out.Lock()
 	defer s.out.Unlock()
-	io.WriteString(s.conf.Out, line+"\n")
+	io.WriteString(s.conf.Out, text)
 }
 
 // Drain waits until no asynchronous call is open, no one-shot timer is due and,
@@ -300,7 +305,7 @@ func (s *Session) uncaught(ctx context.Context, where string, err error) {
 	if s.conf.KeepGoing {
 		s.out.Lock()
 		defer s.out.Unlock()
-		fmt.Fprintf(s.conf.Err, "%s: %s\n", where, ErrorText(err, s.json.Load()))
+		fmt.Fprintf(s.conf.Err, "%s: %s%s\n", where, ErrorText(err, s.json.Load()), TracebackLines(err))
 		return
 	}
 	s.failed.CompareAndSwap(nil, &err)
@@ -311,6 +316,9 @@ func (s *Session) uncaught(ctx context.Context, where string, err error) {
 func (s *Session) request(l *lua.LState, op wire.Op, mode wire.Mode, payload []byte) (command.Result, error) {
 	var r command.Result
 	var err error
+	if op == wire.OpPropose && s.timing.Load() {
+		mode = wire.Timed
+	}
 	werr := s.sched.current.wait(func(wake func()) {
 		send(s.sched.current.ctx, s.conf.Cluster, op, mode, s.conf.Timeout, payload, func(got command.Result, gotErr error) {
 			r, err = got, gotErr
@@ -324,6 +332,7 @@ func (s *Session) request(l *lua.LState, op wire.Op, mode wire.Mode, payload []b
 	if err == nil {
 		err = r.Err()
 	}
+	s.sched.current.times.add(r.Times)
 	return r, err
 }
 

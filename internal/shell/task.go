@@ -36,6 +36,7 @@ type task struct {
 	waiting uint64 // number of the wait it is in; 0: none
 	waits   uint64 // waits so far
 	ended   bool
+	times   callTimes // of the calls it has made, while they are measured
 }
 
 func newScheduler(l *lua.LState) *scheduler {

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -63,6 +64,27 @@ func WatchPlace(text string) (client.WatchOptions, error) {
 			return o, err
 		}
 		o.Path = append(o.Path, v)
+	}
+	return o, nil
+}
+
+// watchKeys are the options to watch a path that is given as keys below an object.
+func watchKeys(object lua.LValue, keys *lua.LTable) (o client.WatchOptions, err error) {
+	u, _ := object.(*lua.LUserData)
+	if u != nil {
+		if p, ok := u.Value.(*proxy); ok {
+			o.Object = p.name
+		}
+	}
+	if o.Object == "" {
+		return o, errors.New("path is a list of keys: object, an object of the cluster, goes with it")
+	}
+	for i := 1; i <= keys.Len(); i++ {
+		k, err := GoValue(keys.RawGetInt(i))
+		if err != nil {
+			return o, err
+		}
+		o.Path = append(o.Path, k)
 	}
 	return o, nil
 }
@@ -204,6 +226,7 @@ type subscription struct {
 	ended  bool
 	index  uint64 // of what was told last
 	lagged int    // how often it was too slow
+	news   news   // of a watch without a function
 }
 
 // stop ends a watch; to be called by a task or an event.
@@ -211,6 +234,7 @@ func (w *subscription) stop() {
 	w.ended = true
 	w.cancel()
 	delete(w.s.watches, w)
+	w.news.wake()
 }
 
 // watchTarget reads the first argument of watch: an object, a text that names one
@@ -240,8 +264,10 @@ func (s *Session) watchTarget(l *lua.LState) client.WatchOptions {
 			o.Topic = string(text)
 		} else if text, ok := path.(lua.LString); ok && topic == lua.LNil {
 			o, err = WatchPlace(string(text))
+		} else if keys, ok := path.(*lua.LTable); ok && topic == lua.LNil {
+			o, err = watchKeys(v.RawGetString("object"), keys)
 		} else {
-			l.ArgError(1, "a table with topic or path expected")
+			l.ArgError(1, "a table with topic, path, or object and path expected")
 		}
 		if from, ok := v.RawGetString("from").(lua.LNumber); ok {
 			if !(from >= 0 && from <= 1<<53) {
@@ -259,11 +285,19 @@ func (s *Session) watchTarget(l *lua.LState) client.WatchOptions {
 }
 
 // luaWatch is watch(target, f). It returns once the watch has begun; what is told
-// comes in tasks of its own, one after the other.
+// comes in tasks of its own, one after the other. Without f see news.
 func (s *Session) luaWatch(l *lua.LState) int {
-	o, fn := s.watchTarget(l), l.CheckFunction(2)
+	o := s.watchTarget(l)
+	var fn *lua.LFunction
+	if l.Get(2) != lua.LNil {
+		fn = l.CheckFunction(2)
+	}
 	cluster, ok := s.conf.Cluster.(Watcher)
-	if !ok {
+	switch {
+	case !ok && fn == nil:
+		l.Push(s.newHandle(&handle{watch: &subscription{s: s, name: WatchName(o), cancel: func() {}, news: news{blind: true}}}))
+		return 1
+	case !ok:
 		l.RaiseError("watch: not available here")
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -277,6 +311,10 @@ func (s *Session) luaWatch(l *lua.LState) int {
 			if w.stop(); waits {
 				failed = err
 				wake()
+				return
+			}
+			if w.fn == nil { // who waits looks from time to time instead
+				w.news.blind = true
 				return
 			}
 			s.uncaught(s.ctx, "watch of "+w.name, err)
@@ -314,6 +352,12 @@ func (w *subscription) run(ctx context.Context, told iter.Seq2[client.WatchEvent
 // deliver calls the function; it is an event.
 func (w *subscription) deliver(e client.WatchEvent, done chan struct{}) {
 	if w.ended {
+		close(done)
+		return
+	}
+	if w.fn == nil {
+		w.index = e.Index
+		w.news.tell(e)
 		close(done)
 		return
 	}
