@@ -131,14 +131,19 @@ end
 function Barrier:wait(name, party, parties, timeout)
   timeout = timeout or 60
   local generation, outcome = self:arrive(name, party, parties, timeout)
-  local pause, deadline = 0.01, now() + timeout + 10
-  while outcome ~= "open" and outcome ~= "broken" do
-    if now() > deadline then                 -- it has ended, and was forgotten since
-      return false, generation
-    end
-    sleep(pause)
-    pause = math.min(2 * pause, 0.25)
-    outcome = self:outcome(generation)
+  if outcome == "open" or outcome == "broken" then
+    return outcome == "open", generation
+  end
+  local deadline, news = now() + timeout + 10, watch({object = self, path = {"ended", generation}})
+  local well, problem = pcall(function()
+    repeat
+      news:wait(math.max(0, deadline - now()))
+      outcome = self:outcome(generation)
+    until outcome or now() >= deadline       -- it has ended, and was forgotten since
+  end)
+  news:stop()
+  if not well then
+    error(problem, 0)
   end
   return outcome == "open", generation
 end

@@ -259,50 +259,63 @@ function Lock:hold(name, owner, ttl, on_lost, wait)
   ttl = ttl or 10
   local handle = {name = name, owner = owner, lost = false}
   local patience = math.max(ttl, 5)
-  local lock, pause, deadline, renew, watch = self, 0.01, now() + (wait or 0), 0, nil
-  while true do
-    local answered, token, holder = true, nil, nil
-    if wait and now() < renew then           -- in line: look, without a write, who holds it
-      holder = self:is_acquired(name)
-    end
-    if not holder or holder == owner then
-      watch = guard(handle, ttl, on_lost)
-      answered, token, holder = watch.call(function()
-        if wait then
-          return self:acquire(name, owner, ttl, patience)
+  local lock, deadline, renew, keeper, news = self, now() + (wait or 0), 0, nil, nil
+  local function stand()
+    while true do
+      local answered, token, holder = true, nil, nil
+      if wait and now() < renew then         -- in line: look, without a write, who holds it
+        holder = self:is_acquired(name)
+      end
+      if not holder or holder == owner then
+        keeper = guard(handle, ttl, on_lost)
+        answered, token, holder = keeper.call(function()
+          if wait then
+            return self:acquire(name, owner, ttl, patience)
+          end
+          return self:try_acquire(name, owner, ttl)
+        end)
+        if not answered then
+          keeper.stop()
+          error(token, 0)
         end
-        return self:try_acquire(name, owner, ttl)
-      end)
-      if not answered then
-        watch.stop()
-        error(token, 0)
+        if token then
+          handle.token = token
+          return true
+        end
+        keeper.stop()
+        handle.lost = false                  -- of a call that took longer than a ttl
+        renew = now() + patience / 2
       end
-      if token then
-        handle.token = token
-        break
+      local left = deadline - now()
+      if left <= 0 then
+        return false, holder
       end
-      watch.stop()
-      handle.lost = false                    -- of a call that took longer than a ttl
-      renew = now() + patience / 2
+      -- The line moves when the holder changes; the place in it has to be renewed.
+      news = news or watch({object = self, path = {"held", name, "owner"}})
+      news:wait(math.max(0, math.min(left, renew - now())))
     end
-    local left = deadline - now()
-    if left <= 0 then
-      if wait and lock:release(name, owner) then
-        return nil, nil                      -- it came at the very end
-      end
-      return nil, holder
+  end
+  local well, got, holder = pcall(stand)
+  if news then
+    news:stop()
+  end
+  if not well then
+    error(got, 0)
+  end
+  if not got then
+    if wait and lock:release(name, owner) then
+      return nil, nil                        -- it came at the very end
     end
-    sleep(math.min(pause, left, ttl / 4))
-    pause = math.min(2 * pause, 0.5)
+    return nil, holder
   end
   function handle:release()
-    watch.stop()
+    keeper.stop()
     return lock:release(name, owner)
   end
-  if watch.over then
+  if keeper.over then
     return handle                            -- acquiring took longer than the ttl
   end
-  watch.start(function()
+  keeper.start(function()
     return self:prolong(name, owner, ttl) == handle.token
   end)
   return handle

@@ -272,27 +272,53 @@ function Queue.query:full()
   return self.count >= self.options.capacity
 end
 
---- Waits for a job, at most `timeout` seconds (default: for ever), and reserves it
---- for `seconds` (default 30). Returns what `reserve` does, with the methods
---- `job:ack()`, `job:fail(delay)` and `job:extend(seconds)`; nil after the timeout.
---- It looks every 10 ms at first, then less and less often, at least twice a second.
-function Queue:take(timeout, seconds)
-  local queue, pause, deadline = self, 0.01, now() + (timeout or math.huge)
+-- with_news calls f with a watch on how many jobs are ready.
+local function with_news(queue, f)
+  local news = watch({object = queue, path = {"ready_count"}})
+  local well, result = pcall(f, news)
+  news:stop()
+  if not well then
+    error(result, 0)
+  end
+  return result
+end
+
+-- try reserves a job if one is ready; looking costs no write.
+local function try(queue, seconds)
+  local job = not queue:empty() and queue:reserve(seconds)
+  if not job then
+    return nil
+  end
+  function job:ack() return queue:ack(self.receipt) end
+  function job:fail(delay) return queue:fail(self.receipt, delay) end
+  function job:extend(more) return queue:extend(self.receipt, more or seconds) end
+  return job
+end
+
+-- take waits for a job until the deadline, or until the watch is stopped.
+local function take(queue, news, deadline, seconds)
   while true do
-    local job = not self:empty() and self:reserve(seconds)
+    local job = news.value ~= 0 and try(queue, seconds)
     if job then
-      function job:ack() return queue:ack(self.receipt) end
-      function job:fail(delay) return queue:fail(self.receipt, delay) end
-      function job:extend(more) return queue:extend(self.receipt, more or seconds) end
       return job
     end
     local left = deadline - now()
-    if left <= 0 then
+    if left <= 0 or news.stopped then
       return nil
     end
-    sleep(math.min(pause, left))
-    pause = math.min(2 * pause, 0.5)
+    news:wait(left)
   end
+end
+
+--- Waits for a job, at most `timeout` seconds (default: for ever), and reserves it
+--- for `seconds` (default 30). Returns what `reserve` does, with the methods
+--- `job:ack()`, `job:fail(delay)` and `job:extend(seconds)`; nil after the timeout.
+--- While it waits it watches how many jobs are ready, and asks for nothing.
+function Queue:take(timeout, seconds)
+  local deadline = now() + (timeout or math.huge)
+  return try(self, seconds) or with_news(self, function(news)
+    return take(self, news, deadline, seconds)
+  end)
 end
 
 --- Works in the background: takes job after job and calls work(value, job). When
@@ -304,8 +330,12 @@ end
 function Queue:run(work, seconds, delay)
   seconds = seconds or 30
   local queue, worker = self, {done = 0, failed = 0, stopped = false}
+  local watching
   function worker:stop()
     self.stopped = true
+    if watching then
+      watching:stop()
+    end
   end
   local function one(job)
     local beat = every(seconds / 3, function() pcall(job.extend, job, seconds) end)
@@ -318,14 +348,20 @@ function Queue:run(work, seconds, delay)
       job:fail(delay or 1)
     end
   end
+  local function work_on(news)
+    watching = news
+    while not worker.stopped do
+      local job = take(queue, news, now() + 1, seconds)
+      if job then
+        one(job)
+      end
+    end
+  end
   after(0, function()
     while not worker.stopped do
-      local answered, job = pcall(function() return queue:take(1, seconds) end)
-      if answered and job then
-        answered, job = pcall(one, job)
-      end
+      local answered, problem = pcall(with_news, queue, work_on)
       if not answered then                   -- no leader, say: what was not acknowledged comes back
-        worker.problem = job
+        worker.problem = problem
         sleep(0.5)
       end
     end

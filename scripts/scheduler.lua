@@ -247,29 +247,39 @@ end
 --- works leaves that run undone; put what must not be lost into a queue. Returns a worker
 --- with `runs`, how many it did, `problem`, the last error, and `worker:stop()`.
 function Scheduler:run(name, work)
-  local scheduler, worker, stopped = self, {runs = 0}, false
+  local scheduler, worker, stopped, news = self, {runs = 0}, false, nil
   function worker:stop()
     stopped = true
+    if news then
+      news:stop()
+    end
+  end
+  local function follow()
+    while not stopped do
+      news:wait()                            -- until it falls due
+      local run, data, due
+      if not stopped and scheduler:pending(name) then
+        run, data, due = scheduler:claim(name)
+      end
+      if run then
+        work(data, run, due)
+        worker.runs = worker.runs + 1
+      end
+    end
   end
   after(0, function()
-    local pause = 0.05
     while not stopped do
       local well, problem = pcall(function()
-        local run, data, due
-        if scheduler:pending(name) then
-          run, data, due = scheduler:claim(name)
-        end
-        if run then
-          pause = 0.05
-          work(data, run, due)
-          worker.runs = worker.runs + 1
-        end
+        news = watch({object = scheduler, path = {"jobs", name, "runs"}})
+        follow()
       end)
+      if news then
+        news:stop()
+      end
       if not well then
         worker.problem = problem
+        sleep(0.5)
       end
-      sleep(pause)
-      pause = math.min(2 * pause, 0.5)
     end
   end)
   return worker

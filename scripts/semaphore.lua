@@ -301,47 +301,59 @@ function Semaphore:hold(name, owner, ttl, on_lost, wait)
   ttl = ttl or 10
   local handle = {name = name, owner = owner, lost = false}
   local patience, room = math.max(ttl, 5), self
-  local pause, deadline, watch = 0.02, now() + (wait or 0), nil
-  while true do
-    watch = guard(handle, ttl, on_lost)
-    local answered, token = watch.call(function()
-      if wait then
-        return self:acquire(name, owner, ttl, patience)
+  local deadline, keeper, news = now() + (wait or 0), nil, nil
+  local function stand()
+    while true do
+      keeper = guard(handle, ttl, on_lost)
+      local answered, token = keeper.call(function()
+        if wait then
+          return self:acquire(name, owner, ttl, patience)
+        end
+        return self:try_acquire(name, owner, ttl)
+      end)
+      if not answered then
+        keeper.stop()
+        error(token, 0)
       end
-      return self:try_acquire(name, owner, ttl)
-    end)
-    if not answered then
-      watch.stop()
-      error(token, 0)
-    end
-    if token then
-      handle.token = token
-      break
-    end
-    watch.stop()
-    handle.lost = false                      -- of a call that took longer than a ttl
-    local left = deadline - now()
-    if left <= 0 then
-      if wait then
-        room:release(name, owner)
+      if token then
+        handle.token = token
+        return true
       end
-      return nil
+      keeper.stop()
+      handle.lost = false                    -- of a call that took longer than a ttl
+      local left = deadline - now()
+      if left <= 0 then
+        return false
+      end
+      -- Watching costs no call; patience / 2 is when the place has to be renewed.
+      local renew = now() + math.min(left, patience / 2)
+      news = news or watch({object = self, path = {"rooms", name, "holders", owner}})
+      repeat
+        news:wait(math.max(0, renew - now()))
+      until now() >= renew or self:is_held(name, owner)
     end
-    -- Looking costs no write; patience / 2 is when the place has to be renewed.
-    local renew = now() + math.min(left, patience / 2)
-    repeat
-      sleep(math.min(pause, ttl / 4))
-      pause = math.min(2 * pause, 0.5)
-    until now() >= renew or self:is_held(name, owner)
+  end
+  local well, got = pcall(stand)
+  if news then
+    news:stop()
+  end
+  if not well then
+    error(got, 0)
+  end
+  if not got then
+    if wait then
+      room:release(name, owner)
+    end
+    return nil
   end
   function handle:release()
-    watch.stop()
+    keeper.stop()
     return room:release(name, owner)
   end
-  if watch.over then
+  if keeper.over then
     return handle                            -- acquiring took longer than the ttl
   end
-  watch.start(function()
+  keeper.start(function()
     return self:prolong(name, owner, ttl) == handle.token
   end)
   return handle

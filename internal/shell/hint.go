@@ -50,9 +50,14 @@ func clipColumns(text string, columns int) string {
 // innermost open call and what it does, or the arguments of a dot-command.
 func hintFor(d *command.Description, dots []DotCommand, before string) string {
 	if trimmed := strings.TrimLeft(before, " "); isDot(trimmed) {
-		name, _, _ := strings.Cut(trimmed, " ")
+		name, arg, _ := strings.Cut(trimmed, " ")
 		for _, c := range dots {
 			if c.Name == name {
+				if strings.HasSuffix(c.Args, "CALL") || strings.HasSuffix(c.Args, "EXPR") {
+					if hint := hintFor(d, nil, arg); hint != "" {
+						return hint
+					}
+				}
 				return strings.TrimSpace(c.Name+" "+c.Args) + "  " + c.Help
 			}
 		}

@@ -15,6 +15,9 @@ func TestHint(t *testing.T) {
 		"x = 1 -- counter:inc(":            "",
 		".sta":                             "",
 		".stale o":                         ".stale on|off  reads from this node without asking the leader",
+		".explain counter:inc(":            "counter:inc(by)  Adds `by`.",
+		".watch 1s counter:inc(":           "counter:inc(by)  Adds `by`.",
+		".explain counter:inc(1)":          ".explain CALL  runs a call such as counter:inc(5) on a copy and shows what it would change",
 		"":                                 "",
 	} {
 		if got := hintFor(&d, dotCommands, in); got != want {

@@ -16,6 +16,9 @@ const (
 	lookMax = 500 * time.Millisecond
 )
 
+// waitMax is how long a wait may take that is to last for ever, as math.huge says.
+const waitMax = 100 * 365 * 24 * time.Hour
+
 // news is what a watch without a function keeps for those who wait: whether
 // something was told since the last wait. All that was told before counts once.
 type news struct {
@@ -64,8 +67,8 @@ func (s *Session) luaWait(l *lua.LState) int {
 	if w == nil || w.fn != nil {
 		l.ArgError(1, "a watch without a function expected")
 	}
-	d := time.Duration(1<<63 - 1)
-	if v := l.Get(2); v != lua.LNil && v != lua.LNumber(math.Inf(1)) {
+	d := waitMax
+	if f := l.OptNumber(2, lua.LNumber(math.Inf(1))); !(f >= lua.LNumber(waitMax.Seconds())) {
 		d = seconds(l, 2)
 	}
 	switch n := &w.news; {

@@ -3,9 +3,14 @@ package shell
 import (
 	"context"
 	"iter"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/syncsh/syncsh/client"
+	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/wire"
 )
 
 // watched is a fake that tells what the test sends.
@@ -73,7 +78,7 @@ func TestNews(t *testing.T) {
 	if err := <-ended; err != nil || out.take() != "true\n" {
 		t.Errorf("not stopped: %v", err)
 	}
-	run("n:wait() print('still')", "still\n")
+	run("n:wait(math.huge) print('still')", "still\n")
 
 	// A watch that fails, and a cluster that can't be watched.
 	run(`n = watch("kv.data")`, "")
@@ -89,5 +94,120 @@ func TestNews(t *testing.T) {
 	}
 	if err := plain.Input(ctx, "input", 1, `watch({object = 1, path = {}})`); err == nil {
 		t.Error("no object, no error")
+	}
+}
+
+// counted counts what is asked of a cluster.
+type counted struct {
+	*client.Client
+	asked atomic.Int64
+}
+
+func (c *counted) Do(op wire.Op, mode wire.Mode, timeout time.Duration, payload []byte, done func(command.Result, error)) {
+	c.asked.Add(1)
+	c.Client.Do(op, mode, timeout, payload, done)
+}
+
+// TestWaitingAsksNothing: who waits for a job or a lock of the library asks for
+// nothing while nothing happens, and goes on when it is its turn.
+func TestWaitingAsksNothing(t *testing.T) {
+	ctx := context.Background()
+	c := &counted{Client: withLibrary(t)}
+	out := &buffer{written: make(chan struct{}, 1)}
+	s := New(Config{Cluster: c, Out: out, Err: out})
+	defer s.Close()
+	if err := s.Input(ctx, "input", 1, `semaphore:configure("s", 1) lock:acquire("l", "a", 60) rwlock:acquire("l", "a", "write", 60) semaphore:acquire("s", "a", 60)`); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []struct{ wait, turn string }{
+		{`queue:take().value`, `queue:put(5)`},
+		{`pqueue:take().value`, `pqueue:put(5)`},
+		{`lock:hold("l", "b", 60, nil, 60).token > 0 and 5`, `lock:release("l", "a")`},
+		{`rwlock:hold("l", "b", "read", 60, nil, 60).token > 0 and 5`, `rwlock:release("l", "a")`},
+		{`semaphore:hold("s", "b", 60, nil, 60).token > 0 and 5`, `semaphore:release("s", "a")`},
+		{`barrier:wait("b", "one", 2, 60) and 5`, `barrier:arrive("b", "two", 2, 60)`},
+	} {
+		ended := make(chan error)
+		before := c.asked.Load()
+		go func() { ended <- s.Input(ctx, "input", 1, k.wait) }()
+		settled(t, func() bool { // the watch is there
+			n := make(chan bool)
+			s.sched.post(func() {
+				told := false
+				for w := range s.watches {
+					told = told || w.news.waiting != nil && len(w.news.waiting) > 0 && w.index > 0
+				}
+				n <- told
+			})
+			return <-n
+		})
+		asked := c.asked.Load() - before
+		if err := s.Input(ctx, "input", 1, "sleep(0.6)"); err != nil {
+			t.Fatal(err)
+		}
+		if more := c.asked.Load() - before - asked; more != 0 {
+			t.Errorf("%s asked %d times, and %d times more while it waited", k.wait, asked, more)
+		}
+		out.take()
+		if err := s.Input(ctx, "input", 1, k.turn+" nothing = nil"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", k.wait, err)
+		}
+		if got := out.take(); !strings.Contains(got, "5") {
+			t.Errorf("%s gave %q", k.wait, got)
+		}
+	}
+}
+
+// withLibrary is a client of a node with objects of the library.
+func withLibrary(t *testing.T) *client.Client {
+	t.Helper()
+	ctx := context.Background()
+	e, err := StartEmbedded(ctx, "", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	given, err := ReadScripts([]string{"queue", "pqueue", "lock", "rwlock", "semaphore", "barrier"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Deploy(ctx, e.Client, given); err != nil {
+		t.Fatal(err)
+	}
+	return e.Client
+}
+
+// TestWaitersInherit: what a dead holder had goes to who waits, at its ttl.
+func TestWaitersInherit(t *testing.T) {
+	ctx := context.Background()
+	out := &buffer{written: make(chan struct{}, 1)}
+	s := New(Config{Cluster: withLibrary(t), Out: out, Err: out})
+	defer s.Close()
+	for _, src := range []string{
+		`lock:acquire("l", "dead", 0.5) rwlock:acquire("l", "dead", "write", 0.5) semaphore:configure("s", 1) semaphore:acquire("s", "dead", 0.5)`,
+		`queue:put("job") queue:reserve(0.5) pqueue:put("job") pqueue:reserve(0.5)`,
+		`print(lock:hold("l", "b", 60, nil, 60).token > 0, rwlock:hold("l", "b", "read", 60, nil, 60).token > 0, semaphore:hold("s", "b", 60, nil, 60).token > 0)`,
+		`print(queue:take().value, pqueue:take(60).value)`,
+		`print(barrier:wait("b", "one", 2, 0.5))`,
+	} {
+		if err := s.Input(ctx, "input", 1, src); err != nil {
+			t.Fatalf("%s: %v", src, err)
+		}
+	}
+	if got := out.take(); !strings.HasPrefix(got, "true\ttrue\ttrue\njob\tjob\nfalse\t") {
+		t.Errorf("printed %q", got)
+	}
+}
+
+// settled waits for a condition.
+func settled(t *testing.T, ok func() bool) {
+	t.Helper()
+	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 30*time.Second {
+			t.Fatal("not settled in 30 s")
+		}
 	}
 }
