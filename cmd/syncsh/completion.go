@@ -23,7 +23,7 @@ func newCompletion() *cobra.Command {
 		Use:   "completion bash|zsh|fish",
 		Short: "Print a script that completes commands in a shell",
 		Long: `Prints a script that completes commands, flags and files. Names of objects,
-methods and members are asked of the cluster at --connect or SYNCSH_CONNECT, and
+methods, fields, topics and members are asked of the cluster at --connect or SYNCSH_CONNECT, and
 left out when it does not answer within 0.5 s.`,
 		Example: `  source <(syncsh completion bash)                 # needs bash-completion
   syncsh completion zsh >"${fpath[1]}/_syncsh"
@@ -105,6 +105,34 @@ func methodNames(objects []command.Object, name string) (names []cobra.Completio
 func described(name, text string) cobra.Completion {
 	line, _, _ := strings.Cut(text, "\n")
 	return cobra.CompletionWithDesc(name, strings.TrimSpace(line))
+}
+
+// completeWatch completes an object, or a path below one.
+func (f *clientFlags) completeWatch(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if !strings.Contains(word, ".") {
+		return f.completeCall(false)(cmd, args, word)
+	}
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names, directive := f.completeWith(cmd, func(ctx context.Context, c *client.Client) []cobra.Completion {
+		return shell.PathsAt(ctx, c, word)
+	})
+	return names, directive | cobra.ShellCompDirectiveNoSpace // the path may go on
+}
+
+// completeTopics completes the topics that deployed scripts emit to.
+func (f *clientFlags) completeTopics(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return f.completeWith(cmd, func(ctx context.Context, c *client.Client) (names []cobra.Completion) {
+		d, err := shell.Describe(ctx, c, client.Stale)
+		if err != nil {
+			return nil
+		}
+		for _, t := range shell.Topics(&d) {
+			names = append(names, described(t.Name, "of "+strings.Join(t.Objects, ", ")))
+		}
+		return names
+	})
 }
 
 // completeMember completes the name of a member.

@@ -13,8 +13,11 @@ import (
 func newMembers() *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
-		Use:     "members",
-		Short:   "List the members as the asked node knows them",
+		Use:   "members",
+		Short: "List the members as the asked node knows them",
+		Long: `Lists the members as the asked node knows them. It needs no leader: without one
+the list is what that node last heard, and the exit code is 0. It exits with 3
+when no node answers.`,
 		Example: "  syncsh members\n  syncsh members --json",
 		Args:    cobra.NoArgs,
 	}

@@ -13,8 +13,11 @@ import (
 func newStatus() *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
-		Use:     "status",
-		Short:   "Show the cluster at a glance",
+		Use:   "status",
+		Short: "Show the cluster at a glance",
+		Long: `Shows the cluster at a glance, as the node that is connected knows it and its
+members answer. It needs no leader: without one it says so, and exits with 0.
+It exits with 3 when no node answers.`,
 		Example: "  syncsh status\n  syncsh status --json\n  syncsh status --watch -c 127.0.0.1:7401",
 		Args:    cobra.NoArgs,
 	}

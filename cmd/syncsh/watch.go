@@ -35,6 +35,10 @@ have kind: picture, change, removed, event or lagged.`,
 	}
 	f := addClientFlags(cmd)
 	cmd.Flags().StringArrayVar(&topics, "topic", nil, "a topic to watch, '*' for all; may be given several times")
+	cmd.ValidArgsFunction = f.completeWatch
+	if err := cmd.RegisterFlagCompletionFunc("topic", f.completeTopics); err != nil { // no such flag: the program is wrong
+		panic(err)
+	}
 	cmd.Flags().Uint64Var(&from, "from", 0, "begin behind this log index")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var all []client.WatchOptions

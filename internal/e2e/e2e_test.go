@@ -3,7 +3,9 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -292,4 +294,28 @@ func TestFailover(t *testing.T) {
 		}
 	}
 	t.Logf("first acknowledged call %v after kill -9 of the leader", time.Since(killed).Round(time.Millisecond))
+}
+
+// TestStatusWithoutLeader: what tells of a cluster needs no leader and exits with
+// 0; what needs one exits with 3.
+func TestStatusWithoutLeader(t *testing.T) {
+	c := newCluster(t, 3)
+	c.startAll()
+	c.awaitHealthy(3)
+	c.syncsh("deploy", "-c", c.connect(), "counter")
+	for _, p := range c.nodes[1:] {
+		p.kill()
+	}
+	last := c.nodes[0]
+	c.await("no leader", func() bool {
+		return strings.Contains(c.syncsh("status", "--timeout", "2s", "-c", last.addr), "NOT HEALTHY: no leader")
+	})
+	if out := c.syncsh("members", "-c", last.addr); strings.Count(out, "voter") != 3 {
+		t.Errorf("members: %s", out)
+	}
+	err := exec.Command(binary, "call", "--timeout", "1s", "-c", last.addr, "counter", "inc").Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Errorf("a call: %v, want exit code 3", err)
+	}
 }
