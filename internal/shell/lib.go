@@ -10,6 +10,7 @@ import (
 	lua "github.com/yuin/gopher-lua"
 
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/wire"
 )
 
 // openMax bounds the asynchronous calls without an answer; one more fails with
@@ -379,6 +380,9 @@ func (s *Session) invokeAsync(l *lua.LState, object, name string) int {
 		s.raise(l, err)
 	}
 	s.open++
+	if op == wire.OpPropose {
+		s.changing[h] = true
+	}
 	send(s.ctx, s.conf.Cluster, op, mode, s.conf.Timeout, payload, func(r command.Result, err error) {
 		s.sched.post(func() {
 			v, err := errorOf(r, err)
@@ -405,6 +409,7 @@ func (s *Session) startLocal(h *handle, object, name string, args []lua.LValue, 
 // answered completes an asynchronous call; it is an event.
 func (s *Session) answered(h *handle, v []lua.LValue, err error, callback *lua.LFunction) {
 	s.open--
+	delete(s.changing, h)
 	h.done, h.values, h.err = true, v, err
 	for _, wake := range h.waiters {
 		wake()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,8 +60,9 @@ type Session struct {
 	declared map[string]bool         // globals that were assigned once: reading them gives nil, not an error
 	timers   map[*timer]bool
 	watches  map[*subscription]bool
-	results  []lua.LValue // of the last input that had any, for .all; kept with Pretty only
-	open     int          // asynchronous calls without an answer and one-shot timers
+	results  []lua.LValue     // of the last input that had any, for .all; kept with Pretty only
+	open     int              // asynchronous calls without an answer and one-shot timers
+	changing map[*handle]bool // those of replicated methods
 	idle     []idleWaiter
 }
 
@@ -75,7 +78,7 @@ func New(conf Config) *Session {
 	s := &Session{
 		conf: conf, lua: l, sched: newScheduler(l), ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		proxies: map[string]*lua.LUserData{}, scripts: map[string]*localScript{},
-		declared: map[string]bool{}, timers: map[*timer]bool{}, watches: map[*subscription]bool{},
+		changing: map[*handle]bool{}, declared: map[string]bool{}, timers: map[*timer]bool{}, watches: map[*subscription]bool{},
 	}
 	s.json.Store(conf.JSON)
 	if conf.Mode == wire.Stale { // which .stale off ends
@@ -312,12 +315,32 @@ func (s *Session) uncaught(ctx context.Context, where string, err error) {
 	s.end()
 }
 
+// afterChanges waits for the asynchronous calls that change something and have
+// no answer yet: what a script reads shows what it has asked for before, in the
+// order in which it stands there.
+func (s *Session) afterChanges() error {
+	for _, h := range slices.Collect(maps.Keys(s.changing)) { // later ones are not waited for
+		if h.done {
+			continue
+		}
+		if err := s.sched.current.wait(func(wake func()) { h.waiters = append(h.waiters, wake) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // request sends one request and waits for its answer, giving way meanwhile.
 func (s *Session) request(l *lua.LState, op wire.Op, mode wire.Mode, payload []byte) (command.Result, error) {
 	var r command.Result
 	var err error
 	if op == wire.OpPropose && s.timing.Load() {
 		mode = wire.Timed
+	}
+	if op == wire.OpQuery && mode != wire.Stale {
+		if err := s.afterChanges(); err != nil {
+			return command.Result{}, err
+		}
 	}
 	werr := s.sched.current.wait(func(wake func()) {
 		send(s.sched.current.ctx, s.conf.Cluster, op, mode, s.conf.Timeout, payload, func(got command.Result, gotErr error) {

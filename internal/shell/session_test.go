@@ -148,6 +148,42 @@ func TestCallbackOrder(t *testing.T) {
 	}
 }
 
+// A read shows what the script has asked for before it, also without waiting.
+func TestReadAfterAsync(t *testing.T) {
+	f := newFake()
+	f.held = make(chan func(), 16)
+	s, out := newTestSession(t, f)
+	if err := s.Refresh(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Run(context.Background(), "main.lua", `
+			counter.async:inc(1, function(r) print("answer", r) end)
+			counter.async:get()
+			counter.async:inc(1)
+			print("read", counter.value)`, nil)
+	}()
+	first, get, second := <-f.held, <-f.held, <-f.held
+	for _, answer := range []func(){second, first} {
+		parked := make(chan struct{})
+		s.sched.post(func() { close(parked) })
+		<-parked // the chunk waits
+		if n := len(f.held); n != 0 {
+			t.Fatal("the read was sent while a call had no answer")
+		}
+		answer()
+	}
+	(<-f.held)() // a query that has no answer is not waited for
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	get()
+	if got := out.take(); got != "answer\t2\nread\t2\n" {
+		t.Fatalf("got %q", got)
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	f := newFake()
 	f.held = make(chan func(), 16)
