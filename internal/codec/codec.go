@@ -351,6 +351,11 @@ func (d *Decoder) integer() (v uint64, negative bool, err error) {
 
 // Uint reads a non-negative integer.
 func (d *Decoder) Uint() (uint64, error) {
+	// Most are small, and each request has half a dozen.
+	if d.off < len(d.buf) && d.buf[d.off] <= msgpcode.PosFixedNumHigh {
+		d.off++
+		return uint64(d.buf[d.off-1]), nil
+	}
 	v, negative, err := d.integer()
 	if err == nil && negative {
 		err = d.fail(ErrRange)
@@ -391,6 +396,15 @@ func (d *Decoder) Number() (float64, error) {
 // Bytes reads a string or a binary without copying: the result aliases the
 // decoder's bytes.
 func (d *Decoder) Bytes() ([]byte, error) {
+	if d.off < len(d.buf) { // names are short
+		c := d.buf[d.off]
+		end := d.off + 1 + int(c&msgpcode.FixedStrMask)
+		if c >= msgpcode.FixedStrLow && c <= msgpcode.FixedStrHigh && end <= len(d.buf) {
+			p := d.buf[d.off+1 : end : end]
+			d.off = end
+			return p, nil
+		}
+	}
 	k := d.Peek()
 	if k != KindString && k != KindBytes {
 		return nil, d.wrong()
@@ -428,6 +442,14 @@ func (d *Decoder) String() (string, error) {
 // ArrayLen reads the head of an array. The length is at most the number of
 // bytes left, as each value takes one at least.
 func (d *Decoder) ArrayLen() (int, error) {
+	if d.off < len(d.buf) { // those of commands and frames
+		c := d.buf[d.off]
+		n := int(c & 0x0f)
+		if c >= msgpcode.FixedArrayLow && c <= msgpcode.FixedArrayHigh && n < len(d.buf)-d.off {
+			d.off++
+			return n, nil
+		}
+	}
 	return d.head(KindArray, msgpcode.FixedArrayLow, msgpcode.FixedArrayHigh, msgpcode.Array16, 1)
 }
 
