@@ -76,6 +76,8 @@ type StatusNode struct {
 	// that of who asks, wrong by at most half of the round trip; nil when it did not say.
 	RoundTripMs   float64  `json:"round_trip_ms,omitempty"`
 	ClockOffsetMs *float64 `json:"clock_offset_ms,omitempty"`
+
+	Calls *wire.Calls `json:"calls,omitempty"` // of CallStatus
 }
 
 // timed is what a node said, and when it was asked and answered.
@@ -95,8 +97,10 @@ func (a *timed) clock(n *StatusNode) {
 }
 
 // NodeStatus asks the connected node for its status.
-func (c *Client) NodeStatus(ctx context.Context) (*NodeStatus, error) {
-	res, err := c.Exec(ctx, wire.OpStatus, Stale, nil)
+func (c *Client) NodeStatus(ctx context.Context) (*NodeStatus, error) { return c.nodeStatus(ctx, nil) }
+
+func (c *Client) nodeStatus(ctx context.Context, ask []byte) (*NodeStatus, error) {
+	res, err := c.Exec(ctx, wire.OpStatus, Stale, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -140,13 +144,21 @@ func (c *Client) Members(ctx context.Context) ([]Member, error) {
 }
 
 // Status asks every member, each at its own address.
-func (c *Client) Status(ctx context.Context) (*Status, error) {
+func (c *Client) Status(ctx context.Context) (*Status, error) { return c.status(ctx, nil) }
+
+// CallStatus is Status, and tells what each member has counted of the calls of
+// its clients. Members older than this question don't.
+func (c *Client) CallStatus(ctx context.Context) (*Status, error) {
+	return c.status(ctx, wire.AppendStatusAsk(nil, wire.AskCalls))
+}
+
+func (c *Client) status(ctx context.Context, ask []byte) (*Status, error) {
 	asked := time.Now()
-	first, err := c.NodeStatus(ctx)
+	first, err := c.nodeStatus(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
-	answers := c.askAll(ctx, &timed{first, asked, time.Now()})
+	answers := c.askAll(ctx, &timed{first, asked, time.Now()}, ask)
 	says, when := make([]*NodeStatus, len(answers)), map[string]*timed{}
 	for i, a := range answers {
 		if a != nil {
@@ -164,7 +176,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 
 // askAll asks the members that first knows; nil stands for one that did not
 // answer.
-func (c *Client) askAll(ctx context.Context, first *timed) []*timed {
+func (c *Client) askAll(ctx context.Context, first *timed, ask []byte) []*timed {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	out := make([]*timed, len(first.Members))
@@ -179,7 +191,7 @@ func (c *Client) askAll(ctx context.Context, first *timed) []*timed {
 			turn <- struct{}{}
 			defer func() { <-turn }()
 			// Another node may have taken the address over.
-			if s, err := c.askNode(ctx, m.Addr); err == nil && s.ID == m.ID && s.Cluster == first.Cluster {
+			if s, err := c.askNode(ctx, m.Addr, ask); err == nil && s.ID == m.ID && s.Cluster == first.Cluster {
 				out[i] = s
 			}
 		})
@@ -189,7 +201,7 @@ func (c *Client) askAll(ctx context.Context, first *timed) []*timed {
 }
 
 // askNode asks one node over a connection of its own.
-func (c *Client) askNode(ctx context.Context, addr string) (*timed, error) {
+func (c *Client) askNode(ctx context.Context, addr string, ask []byte) (*timed, error) {
 	k, err := c.openConn(ctx, addr)
 	if err != nil {
 		return nil, err
@@ -197,7 +209,7 @@ func (c *Client) askNode(ctx context.Context, addr string) (*timed, error) {
 	defer k.nc.Close()
 	defer context.AfterFunc(ctx, func() { k.nc.Close() })()
 	b, mark := wire.BeginFrame(nil)
-	b = wire.AppendRequest(b, wire.Request{ID: 1, Op: wire.OpStatus, Mode: Stale, TimeoutMs: uint32(statusTimeout.Milliseconds())})
+	b = wire.AppendRequest(b, wire.Request{ID: 1, Op: wire.OpStatus, Mode: Stale, TimeoutMs: uint32(statusTimeout.Milliseconds()), Payload: ask})
 	asked := time.Now()
 	if _, err := k.nc.Write(wire.EndFrame(b, mark)); err != nil {
 		return nil, err
@@ -272,6 +284,6 @@ func statusNode(m Member, a *NodeStatus) StatusNode {
 		Digest: a.Digest, DigestIndex: a.DigestIndex, Alive: true, Diverged: a.Diverged, Version: a.Version,
 		Durability: a.Durability, SnapshotIndex: a.SnapshotIndex, LogFirst: a.LogFirst, LogBytes: a.LogBytes, UptimeSeconds: a.UptimeSeconds,
 		Leader: a.Leader, AgreedIndex: a.AgreedIndex, Undecided: a.Undecided, Divergence: a.Divergence, DiskFull: a.DiskFull,
-		Arch: a.Arch, Machine: a.Machine, FilesMax: a.FilesMax,
+		Arch: a.Arch, Machine: a.Machine, FilesMax: a.FilesMax, Calls: a.Calls,
 	}
 }

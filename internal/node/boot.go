@@ -237,7 +237,7 @@ func (n *Node) findCluster() error {
 func (n *Node) answerUnfounded(in *inputs, reason string) {
 	for _, q := range in.requests {
 		if q.req.Op == wire.OpStatus {
-			q.from.Reply(q.req.ID, n.statusResult())
+			n.answerStatus(q.from, q.req)
 			continue
 		}
 		q.from.Reply(q.req.ID, command.AppendError(nil, 0, command.CodeNoLeader, "node "+n.cfg.Name+" has no cluster yet: "+reason, "", nil))

@@ -145,6 +145,7 @@ type clientConn struct {
 	dirty bool // stands in node.dirty; guarded by out.mu
 
 	// Guarded by out.mu too:
+	open    openCalls
 	watches map[*watch]bool
 	ready   []*watch // those with frames to send
 }
@@ -174,7 +175,11 @@ func (c *clientConn) Reply(id uint64, result []byte) {
 	c.node.unfetched.Add(int64(len(c.out.buf) - before))
 	first := !c.dirty
 	c.dirty = true
+	call := c.open.take(id)
 	c.out.mu.Unlock()
+	if !call.empty() {
+		c.node.calls.end(&call, result, c.node.calls.now())
+	}
 	if first {
 		c.node.markDirty(c)
 	}
@@ -286,6 +291,7 @@ func (n *Node) serveClient(conn net.Conn) error {
 // readRequests hands requests to the loop, a burst at a time.
 func (c *clientConn) readRequests(r *wire.Reader) error {
 	var burst []request
+	var arrived []openCall
 	for {
 		frame, err := r.Next()
 		if err != nil {
@@ -300,6 +306,12 @@ func (c *clientConn) readRequests(r *wire.Reader) error {
 		if r.Buffered() {
 			continue
 		}
+		arrived = c.node.calls.arrive(arrived[:0], burst, c.node.calls.now())
+		if len(arrived) > 0 {
+			c.out.mu.Lock() // which an answer may want: nothing is read under it
+			c.node.calls.begin(&c.open, arrived)
+			c.out.mu.Unlock()
+		}
 		taken := c.node.inbox.addRequests(burst)
 		for _, q := range burst[taken:] {
 			c.Reply(q.req.ID, command.AppendError(nil, 0, command.CodeOverloaded, "the node has too many requests waiting", "", nil))
@@ -308,6 +320,7 @@ func (c *clientConn) readRequests(r *wire.Reader) error {
 			c.node.flushReplies()
 		}
 		clear(burst)
+		clear(arrived)
 		burst = burst[:0]
 	}
 }

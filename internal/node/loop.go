@@ -81,7 +81,7 @@ func (n *Node) feed(in *inputs, tick bool) error {
 	for i := range in.requests {
 		q := &in.requests[i]
 		if q.req.Op == wire.OpStatus {
-			q.from.Reply(q.req.ID, n.statusResult())
+			n.answerStatus(q.from, q.req)
 			continue
 		}
 		if q.req.Op == wire.OpBackup {

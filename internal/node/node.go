@@ -37,6 +37,7 @@ type Node struct {
 	works     *workQueue
 	readers   *readers
 	watches   *watches
+	calls     *calls
 	backups   backups
 	peers     map[raft.ID]*peer // the loop's
 	book      *book
@@ -88,7 +89,7 @@ func Start(cfg Config) (*Node, error) {
 		conns: map[net.Conn]struct{}{}, ctx: ctx, cancel: cancel,
 		ready: make(chan struct{}), done: make(chan struct{}), gossipTold: make(chan struct{}, 1), gossipStarted: make(chan struct{}),
 	}
-	n.readers, n.watches = newReaders(n), newWatches(n)
+	n.readers, n.watches, n.calls = newReaders(n), newWatches(n), newCalls()
 	if err := n.open(); err != nil {
 		n.release()
 		return nil, err

@@ -43,10 +43,29 @@ func (n *Node) role() string {
 	return "joining"
 }
 
-// statusResult answers OpStatus.
-func (n *Node) statusResult() []byte {
+// answerStatus answers OpStatus, on the loop's goroutine. What was counted of
+// calls is put together on another one: it takes the time of some calls.
+func (n *Node) answerStatus(to replica.Replier, req wire.Request) {
+	ask, err := wire.DecodeStatusAsk(req.Payload)
+	if err != nil {
+		to.Reply(req.ID, command.AppendError(nil, 0, command.CodeBadArgument, "status: "+err.Error(), "", nil))
+		return
+	}
 	s := n.status()
-	b, err := wire.EncodeNodeStatus(&s)
+	if ask&wire.AskCalls == 0 {
+		to.Reply(req.ID, statusResult(&s))
+		return
+	}
+	n.group.Go(func() {
+		s.Calls = n.calls.report(n.calls.now())
+		to.Reply(req.ID, statusResult(&s))
+		n.flushReplies()
+	})
+}
+
+// statusResult is the answer to OpStatus.
+func statusResult(s *wire.NodeStatus) []byte {
+	b, err := wire.EncodeNodeStatus(s)
 	if err != nil {
 		return command.AppendError(nil, 0, command.CodeBadArgument, err.Error(), "", nil)
 	}

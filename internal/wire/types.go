@@ -61,7 +61,7 @@ const (
 	OpQuery    Op = 2  // payload: a query
 	OpDeploy   Op = 3  // payload: a command.Deploy; dry run on the leader, then proposed. Values: report lines (strings)
 	OpCheck    Op = 4  // payload: a command; dry run only
-	OpStatus   Op = 5  // no payload; values: one binary, a NodeStatus in msgpack
+	OpStatus   Op = 5  // no payload, or [what to tell more]; values: one binary, a NodeStatus in msgpack
 	OpSnapshot Op = 6  // no payload; takes a dump now; values: its index
 	OpMember   Op = 7  // payload: [action, member id]; see MemberPromote; answered when the change is committed
 	OpTransfer Op = 8  // payload: [member id], 0 for any; answered when the transfer was begun
@@ -162,6 +162,8 @@ type NodeStatus struct {
 	Arch     string `msgpack:"arch" json:"arch"`           // operating system and architecture, as linux/amd64
 	ClockMs  int64  `msgpack:"clock_ms" json:"clock_ms"`   // the wall clock when the node answered, Unix time
 	FilesMax int    `msgpack:"files_max" json:"files_max"` // how many files its process may have open
+
+	Calls *Calls `msgpack:"calls,omitempty" json:"calls,omitempty"` // if asked for
 }
 
 // Divergence is the last time that a node's state was not that of a majority of
