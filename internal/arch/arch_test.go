@@ -34,12 +34,14 @@ var allowed = map[string][]string{
 	"internal/replica": {"raft", "persist", "luafsm", "internal/codec", "internal/command", "internal/wire", "internal/mutant"},
 	"internal/sim":     {"raft", "persist", "luafsm", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica", "internal/mutant"},
 	"internal/node":    {"raft", "persist", "luafsm", "gossip", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
-	"internal/shell":   {"raft", "luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/node"},
+	"internal/shell":   {"raft", "luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/node", "internal/tty"},
 	"internal/e2e":     {},
 	"internal/chaos":   {},
 	"internal/fault":   {"persist"},
 	"internal/objdoc":  {"raft", "luafsm", "scripts", "internal/codec", "internal/command"},
 	"internal/bench":   {"raft", "client", "internal/codec", "internal/command", "internal/wire"},
+	"internal/tty":     {},
+	"internal/top":     {"client", "internal/wire", "internal/tty"},
 	"internal/doctor":  {"persist", "gossip", "client", "internal/node"},
 	"cmd/syncsh":       {"*"},
 }
@@ -65,7 +67,7 @@ var notInCoreExcept = map[string][]string{
 }
 
 // osAndNet may be used by these; the rest is handed its files and connections.
-var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/doctor", "internal/fault", "internal/objdoc", "internal/wire/wiretest", "internal/sim"}
+var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/doctor", "internal/fault", "internal/tty", "internal/objdoc", "internal/wire/wiretest", "internal/sim"}
 
 // root is the directory of go.mod.
 func root(t *testing.T) string {

@@ -1,10 +1,11 @@
 package shell
 
 import (
-	"os"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
+
+	"github.com/syncsh/syncsh/internal/tty"
 )
 
 // Colours of what is shown on a terminal: parameters of the escape sequence
@@ -20,17 +21,8 @@ const (
 	colourHint    = "90"
 )
 
-// coloursWanted follows no-color.org: NO_COLOR, whatever it is set to unless
-// empty, turns colours off, and so does a terminal that can't show them.
-func coloursWanted() bool { return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
-
 // paint gives a text a colour, if there is one.
-func paint(colour, text string) string {
-	if colour == "" || text == "" {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
+func paint(colour, text string) string { return tty.Paint(colour, text) }
 
 // highlight colours a line of Lua, complete or not; objects are the names that
 // the cluster's objects have. Without the colours the text is as it was.

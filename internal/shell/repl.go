@@ -16,6 +16,7 @@ import (
 
 	"github.com/syncsh/syncsh/client"
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/tty"
 )
 
 // REPLConfig says how a person, or a pipe, talks to a cluster.
@@ -58,7 +59,7 @@ type terminal struct {
 }
 
 func runTerminal(ctx context.Context, conf REPLConfig) error {
-	t := &terminal{conf: conf, colours: coloursWanted(), keys: &typeahead{ReadCloser: conf.In}}
+	t := &terminal{conf: conf, colours: tty.Colours(), keys: &typeahead{ReadCloser: conf.In}}
 	t.keys.ran.Store(true)
 	t.setPrompt(ctx)
 	rl, err := readline.NewEx(&readline.Config{
