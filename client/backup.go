@@ -37,13 +37,19 @@ type BackupInfo struct {
 // node has applied. Should the node go away another one is asked, from the
 // start. The caller checks the sum once f is on disk.
 func (c *Client) Backup(ctx context.Context, f BackupFile) (BackupInfo, error) {
+	return c.BackupTold(ctx, f, func(uint64, uint64) {})
+}
+
+// BackupTold is Backup, and tells how many bytes of all have arrived: 0 of 0 while
+// the node takes the dump.
+func (c *Client) BackupTold(ctx context.Context, f BackupFile, told func(done, total uint64)) (BackupInfo, error) {
 	if c.cfg.Mode != Stale { // without a leader this fails in the time of a call
 		if _, err := c.Exec(ctx, wire.OpQuery, Linearizable, command.AppendSettings(nil)); err != nil {
 			return BackupInfo{}, err
 		}
 	}
 	for try := 1; ; try++ {
-		info, err := c.backupOnce(ctx, f)
+		info, err := c.backupOnce(ctx, f, told)
 		if err == nil || try == backupTries || ctx.Err() != nil {
 			return info, err
 		}
@@ -60,10 +66,11 @@ func (c *Client) Backup(ctx context.Context, f BackupFile) (BackupInfo, error) {
 	}
 }
 
-func (c *Client) backupOnce(ctx context.Context, f BackupFile) (info BackupInfo, err error) {
+func (c *Client) backupOnce(ctx context.Context, f BackupFile, told func(done, total uint64)) (info BackupInfo, err error) {
 	if err := f.Truncate(0); err != nil {
 		return info, err
 	}
+	told(0, 0)
 	b, err := c.beginBackup(ctx)
 	if err != nil {
 		return info, err
@@ -90,6 +97,7 @@ func (c *Client) backupOnce(ctx context.Context, f BackupFile) (info BackupInfo,
 			return info, fmt.Errorf("backup at %d: %w", at, err)
 		}
 		at += uint64(len(part))
+		told(at, b.Bytes)
 	}
 }
 

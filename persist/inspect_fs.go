@@ -15,7 +15,12 @@ var ErrReadOnly = errors.New("opened to be read only")
 // ReadOnly returns a file system that can't change anything: what looks into a
 // directory is kept from repairing it, whatever code it shares with Open.
 // With OSFS files are opened without the right to write to them.
-func ReadOnly(f FS) FS { return readOnlyFS{f} }
+func ReadOnly(f FS) FS {
+	if c, ok := f.(countedFS); ok {
+		return countedFS{ReadOnly(c.FS), c.read}
+	}
+	return readOnlyFS{f}
+}
 
 type readOnlyFS struct{ fs FS }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncsh/syncsh/client"
 	"github.com/syncsh/syncsh/internal/shell"
+	"github.com/syncsh/syncsh/internal/tty"
 	"github.com/syncsh/syncsh/persist"
 )
 
@@ -37,7 +38,7 @@ and checked. It is the file of a snapshot: 'syncsh verify FILE' checks it,
 			return &shell.UsageError{Text: err.Error()}
 		}
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
-			info, err := backupTo(ctx, c, args[0])
+			info, err := backupTo(ctx, c, args[0], newBar(f.json))
 			if err != nil {
 				return err
 			}
@@ -53,14 +54,21 @@ and checked. It is the file of a snapshot: 'syncsh verify FILE' checks it,
 
 // backupTo copies a backup to a file next to path, checks it, and gives it its
 // name.
-func backupTo(ctx context.Context, c *client.Client, path string) (client.BackupInfo, error) {
+func backupTo(ctx context.Context, c *client.Client, path string, bar *tty.Bar) (client.BackupInfo, error) {
+	defer bar.Clear()
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return client.BackupInfo{}, &shell.UsageError{Text: err.Error()}
 	}
 	tmp := f.Name()
 	defer os.Remove(tmp) //nolint:errcheck // gone when all went well
-	info, err := c.Backup(ctx, f)
+	info, err := c.BackupTold(ctx, f, func(done, total uint64) {
+		if total == 0 {
+			bar.Show("backup", -1, "the node takes a dump")
+			return
+		}
+		bar.Bytes("backup", done, total)
+	})
 	if err == nil {
 		err = f.Sync()
 	}

@@ -3,14 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/syncsh/syncsh/client"
 	"github.com/syncsh/syncsh/internal/bench"
 	"github.com/syncsh/syncsh/internal/shell"
+	"github.com/syncsh/syncsh/internal/tty"
 )
 
 func newBench() *cobra.Command {
@@ -42,11 +44,14 @@ acknowledged.`,
 				}
 				o.Args = append(o.Args, v)
 			}
-			if term.IsTerminal(int(os.Stderr.Fd())) {
-				o.Progress = os.Stderr
+			bar := newBar(json)
+			defer bar.Clear()
+			if bar != nil {
+				o.Progress = func(p bench.Progress) { showBench(bar, o.Duration, p) }
 			}
 			return shell.Interruptible(cmd.Context(), func(ctx context.Context) error {
 				report, err := bench.Run(ctx, o)
+				bar.Clear()
 				if errors.Is(err, bench.ErrOptions) {
 					return &shell.UsageError{Text: err.Error()}
 				}
@@ -77,4 +82,10 @@ acknowledged.`,
 	fs.DurationVar(&o.Timeout, "timeout", client.DefaultTimeout, "for each call (SYNCSH_TIMEOUT)")
 	fs.BoolVar(&json, "json", false, "print JSON")
 	return cmd
+}
+
+// showBench shows how much of the duration is over, and what was reached.
+func showBench(bar *tty.Bar, duration time.Duration, p bench.Progress) {
+	bar.Show("bench", min(float64(p.Elapsed)/float64(duration), 1), fmt.Sprintf("%d of %d s  %.0f calls/s  %d errors",
+		int(p.Elapsed.Seconds()), int(duration.Seconds()), p.PerSecond, p.Errors))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/syncsh/syncsh/internal/node"
 	"github.com/syncsh/syncsh/internal/shell"
+	"github.com/syncsh/syncsh/internal/tty"
 	"github.com/syncsh/syncsh/luafsm"
 )
 
@@ -98,7 +100,11 @@ func (f *nodeFlags) prepare() error {
 	opts := &slog.HandlerOptions{Level: level}
 	switch f.logFormat {
 	case "text":
-		f.conf.Logger = slog.New(slog.NewTextHandler(os.Stderr, opts))
+		var lines io.Writer = os.Stderr
+		if bar := newBar(false); bar != nil {
+			lines, f.conf.Progress = bar, func(p node.Progress) { showBehind(bar, p) }
+		}
+		f.conf.Logger = slog.New(slog.NewTextHandler(lines, opts))
 	case "json":
 		f.conf.Logger = slog.New(slog.NewJSONHandler(os.Stderr, opts))
 	default:
@@ -116,6 +122,18 @@ func (f *nodeFlags) prepare() error {
 	key, err := readKey(f.keyFile)
 	f.conf.Key = key
 	return err
+}
+
+// showBehind shows how far a node that joins or comes back is.
+func showBehind(bar *tty.Bar, p node.Progress) {
+	switch {
+	case p.Total == 0:
+		bar.Clear()
+	case p.Bytes:
+		bar.Bytes(p.What, p.Done, p.Total)
+	default:
+		bar.Show(p.What, float64(p.Done)/float64(p.Total), fmt.Sprintf("%d of %d calls", p.Done, p.Total))
+	}
 }
 
 // readKey reads a gossip key.

@@ -62,13 +62,17 @@ func (f *recoverFlags) run() error {
 	case f.json && !f.yes:
 		return &shell.UsageError{Text: "--json does not ask: it needs --yes"}
 	}
+	bar := newBar(f.json)
+	defer bar.Clear()
 	begun, err := persist.RecoveryBegun(f.data, nil)
 	if err != nil {
 		return startError(err)
 	}
 	var self raft.Member
+	total := uint64(0) // to read; an interrupted recovery is not looked into
 	if !begun {
-		c, err := lookInto(f.data, persist.InspectOptions{})
+		c, err := lookInto(f.data, persist.InspectOptions{FS: barFS(bar, "look", 0, 1)})
+		bar.Clear()
 		if err != nil {
 			return err
 		}
@@ -78,6 +82,7 @@ func (f *recoverFlags) run() error {
 		if self = recoveredMember(c); c.LastIndex() == 0 {
 			return &shell.UsageError{Text: f.data + ": " + persist.ErrNothing.Error()}
 		}
+		total = recoverBytes(c)
 		if !f.json {
 			writePlan(os.Stdout, c)
 		}
@@ -87,7 +92,8 @@ func (f *recoverFlags) run() error {
 	if !f.yes && !confirmed(os.Stdin) {
 		return &shell.UsageError{Text: "not confirmed; nothing was changed"}
 	}
-	replaced, err := persist.Recover(f.data, self, newCluster(), persist.Options{Sync: true})
+	replaced, err := persist.Recover(f.data, self, newCluster(), persist.Options{Sync: true, FS: barFS(bar, "recover", total, 1)})
+	bar.Clear()
 	if err != nil {
 		return startError(err)
 	}
@@ -103,6 +109,21 @@ func (f *recoverFlags) run() error {
 	fmt.Printf("new cluster %s, new node %s named %s, its only voter; the log ends at %d\n", id.Cluster, idText(id.NodeID), id.Name, c.LastIndex())
 	fmt.Printf("the old files are in %s\n", replaced)
 	return nil
+}
+
+// recoverBytes is what a recovery reads: it checks all files, each snapshot in two
+// passes, and copies the newest snapshot.
+func recoverBytes(c *persist.Contents) (total uint64) {
+	for _, s := range c.Segments {
+		total += uint64(s.Size)
+	}
+	for _, s := range c.Snapshots {
+		total += 2 * s.Meta.Bytes
+	}
+	if c.Snapshot != nil {
+		total += c.Snapshot.Bytes
+	}
+	return total
 }
 
 // recoveredMember is the node of a directory under a new id.

@@ -36,7 +36,9 @@ cluster that are still connected are refused by the new one.`,
 			if data == "" {
 				return &shell.UsageError{Text: "--data is needed: the directory to make"}
 			}
-			v, err := verifyPath(args[0])
+			bar := newBar(json)
+			defer bar.Clear()
+			v, err := verifyPath(args[0], barFS(bar, "check", fileSize(args[0]), checkPasses))
 			if err != nil {
 				return err
 			}
@@ -47,7 +49,8 @@ cluster that are still connected are refused by the new one.`,
 				return fmt.Errorf("%s is damaged: %s", args[0], v.Damage[0].Text)
 			}
 			self, cluster := newMember(name, addr), newCluster()
-			meta, err := persist.Restore(args[0], data, self, cluster, persist.Options{Sync: true})
+			meta, err := persist.Restore(args[0], data, self, cluster, persist.Options{Sync: true, FS: barFS(bar, "restore", fileSize(args[0]), 1)})
+			bar.Clear()
 			if errors.Is(err, persist.ErrNotEmpty) {
 				err = &shell.UsageError{Text: err.Error() + "; a restore makes a new one"}
 			}

@@ -51,7 +51,7 @@ a running node to compare with.`,
   syncsh verify backup.snap --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			v, err := verifyPath(args[0])
+			v, err := verifyPath(args[0], nil)
 			if err != nil {
 				return err
 			}
@@ -70,15 +70,16 @@ a running node to compare with.`,
 	return cmd
 }
 
-func verifyPath(path string) (*verified, error) {
+// verifyPath reads a file through fs, nil for that of the system.
+func verifyPath(path string, fs persist.FS) (*verified, error) {
 	v := &verified{Path: path, Snapshots: []stateView{}, Damage: []damageView{}}
 	if isFile(path) {
-		r, err := persist.OpenSnapshotFile(path, nil)
+		r, err := persist.OpenSnapshotFile(path, fs)
 		if err == nil {
 			meta := r.Meta()
 			r.Close() //nolint:errcheck // only read
-			if _, err = persist.CheckSnapshotFile(path, nil); err == nil {
-				err = v.state(path, meta, func() (*persist.SnapshotReader, error) { return persist.OpenSnapshotFile(path, nil) })
+			if _, err = persist.CheckSnapshotFile(path, fs); err == nil {
+				err = v.state(path, meta, func() (*persist.SnapshotReader, error) { return persist.OpenSnapshotFile(path, fs) })
 			}
 		}
 		if err := v.found(err); err != nil {

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"sync"
@@ -61,8 +60,19 @@ type Options struct {
 	Duration time.Duration
 	Timeout  time.Duration // of a call; 0: the client's default
 	Dial     func(ctx context.Context, addr string) (net.Conn, error)
-	Progress io.Writer // a line each second; nil: none
+	Progress func(Progress) // called several times a second; nil: nobody looks
 }
+
+// Progress is how far a run is.
+type Progress struct {
+	Elapsed      time.Duration
+	Acknowledged uint64  // so far
+	PerSecond    float64 // of late
+	Errors       uint64  // so far
+}
+
+// progressPeriod is how often it is told.
+const progressPeriod = 200 * time.Millisecond
 
 func (o *Options) check() error {
 	if o.Timeout == 0 {
@@ -333,31 +343,32 @@ func (r *run) lastError() error {
 	return nil
 }
 
-// watch waits for the end and writes progress.
+// watch waits for the end and tells progress.
 func (r *run) watch(ctx context.Context) {
 	if r.o.Progress == nil {
 		<-ctx.Done()
 		return
 	}
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(progressPeriod)
 	defer tick.Stop()
-	last := uint64(0)
-	for n := 1; ; n++ {
+	var last Progress
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		acked, failed := uint64(0), uint64(0)
+		now := Progress{Elapsed: time.Since(r.started)}
 		for _, w := range r.workers {
 			w.mu.Lock()
-			acked += w.acked
+			now.Acknowledged += w.acked
 			for _, e := range w.errors {
-				failed += e
+				now.Errors += e
 			}
 			w.mu.Unlock()
 		}
-		fmt.Fprintf(r.o.Progress, "%4ds  %9d calls/s  %d errors\n", n, acked-last, failed)
-		last = acked
+		now.PerSecond = float64(now.Acknowledged-last.Acknowledged) / (now.Elapsed - last.Elapsed).Seconds()
+		r.o.Progress(now)
+		last = now
 	}
 }

@@ -245,10 +245,15 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	var lines bytes.Buffer
-	_, err := Run(context.Background(), Options{Addrs: []string{(&counter{}).start(t)}, Object: "counter", Method: "inc", Clients: 1, Pipeline: 1, Duration: 1100 * time.Millisecond, Progress: &lines})
-	if err != nil || !strings.HasPrefix(lines.String(), "   1s  ") || !strings.HasSuffix(lines.String(), " calls/s  0 errors\n") {
-		t.Errorf("%v, %q", err, lines.String())
+	var told []Progress
+	r, err := Run(context.Background(), Options{Addrs: []string{(&counter{}).start(t)}, Object: "counter", Method: "inc", Clients: 1, Pipeline: 1, Duration: 1100 * time.Millisecond, Progress: func(p Progress) { told = append(told, p) }})
+	if err != nil || len(told) == 0 {
+		t.Fatalf("%v, %+v", err, told)
+	}
+	for i, p := range told {
+		if p.Elapsed <= 0 || p.Acknowledged > r.Acknowledged || p.Errors != 0 || i > 0 && p.Acknowledged < told[i-1].Acknowledged {
+			t.Errorf("%d: %+v", i, p)
+		}
 	}
 }
 

@@ -394,10 +394,12 @@ func (n *Node) announceReady() {
 		return
 	}
 	st := n.replica.Status()
-	if n.replica.Applied().Index < st.Commit {
+	if applied := n.replica.Applied().Index; applied < st.Commit {
+		n.catchesUp(uint64(applied), uint64(st.Commit))
 		return
 	}
 	n.isReady = true
+	n.caughtUp()
 	n.log.Info("ready", "addr", n.advertise, "id", idString(n.id), "cluster", n.Cluster(), "role", n.role(), "term", st.Term,
 		"durability", n.cfg.Durability)
 	close(n.ready)

@@ -46,6 +46,9 @@ type Config struct {
 	// Link, if set, says whether traffic with a peer may pass: syncsh dev and
 	// tests cut links with it.
 	Link func(peer raft.ID) bool
+	// Progress, if set, is told of long work on the way into the cluster, on the
+	// node's loop: it must not wait.
+	Progress func(Progress)
 	// Print receives what replicated code prints; nil drops it.
 	Print func(object, text string)
 

@@ -164,6 +164,13 @@ func (n *Node) carryOut() error {
 func (n *Node) receive(chunks []raft.SnapshotChunk, drop bool) {
 	if err := n.store.Receive(chunks, drop); err != nil {
 		n.log.Warn("part of a snapshot not stored", "err", err)
+		return
+	}
+	if drop {
+		n.caughtUp() // of what will not arrive
+	}
+	if len(chunks) > 0 {
+		n.received(&chunks[len(chunks)-1])
 	}
 }
 

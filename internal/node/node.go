@@ -62,8 +62,9 @@ type Node struct {
 	cancel     context.CancelFunc
 	group      sync.WaitGroup
 	ready      chan struct{}
-	isReady    bool // the loop's
-	distrusted bool // the log may lack what was acknowledged; the loop's
+	isReady    bool   // the loop's
+	behind     behind // the loop's
+	distrusted bool   // the log may lack what was acknowledged; the loop's
 	room       roomWatch
 	pace       pace
 	direct     bool // the loop writes to peers itself around its fsync
