@@ -10,10 +10,10 @@ CC_FOUND    := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE := ./raft/... ./luafsm/... ./persist/... ./gossip/... ./client/... ./internal/replica/... ./internal/node/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race sim mutants storage chaos arch bench docs man clean
+.PHONY: help build run test check race sim mutants storage chaos arch bench screenshots docs man clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/syncsh, a static binary
 	@mkdir -p bin
@@ -95,6 +95,9 @@ arch: ## the machine as arm64 and s390x, compared with this one (needs qemu-user
 
 bench: ## run the Go benchmarks; bin/syncsh bench loads a cluster
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+screenshots: build ## write docs/screenshots/*.svg: the REPL and top, driven in a terminal
+	cd docs/screenshots && $(GO) run . -syncsh $(CURDIR)/bin/syncsh
 
 docs: ## write docs/OBJECTS.md from the comments in scripts/
 	@mkdir -p bin
