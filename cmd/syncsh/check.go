@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/syncsh/syncsh/internal/shell"
 	"github.com/syncsh/syncsh/luafsm"
+	"github.com/syncsh/syncsh/scripts"
 )
 
 func newCheck() *cobra.Command {
@@ -37,7 +39,7 @@ those are named too; deploy knows what is deployed.`,
 				err = printJSON(out)
 			} else {
 				for _, f := range findings {
-					fmt.Println(findingText(f))
+					fmt.Println(findingText(f) + libraryHint(f))
 				}
 			}
 			if err == nil && len(findings) > 0 {
@@ -52,4 +54,15 @@ those are named too; deploy knows what is deployed.`,
 
 func findingText(f luafsm.Finding) string {
 	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Col, f.Text)
+}
+
+// libraryHint says what to do about a name that is unknown because the script of
+// the library that defines it is not among those checked.
+func libraryHint(f luafsm.Finding) string {
+	name, ok := strings.CutPrefix(f.Text, "unknown name '")
+	name = strings.TrimSuffix(name, "'")
+	if _, found := scripts.Get(name + ".lua"); !ok || !found {
+		return ""
+	}
+	return fmt.Sprintf("; if it is the library's, check it too: syncsh check %s %s", name, f.File)
 }
