@@ -375,12 +375,15 @@ func (p *page) awaitNodes() {
 		return
 	}
 	p.starting = false
-	running := strings.Count(p.shell.run("jobs -r", nil), "syncsh node ")
 	c := &cluster{t: p.t}
 	for _, addr := range p.addrs {
 		c.nodes = append(c.nodes, &process{addr: addr})
 	}
-	c.awaitHealthy(running)
+	c.await("a leader of all nodes that run", func() bool {
+		running := strings.Count(p.shell.run("jobs -r", nil), "syncsh node ") // a moment ago a killed one still did
+		s := c.status()
+		return s != nil && s.Healthy && countAlive(s) == running
+	})
 }
 
 // logs shows what the nodes of a page that failed have logged.

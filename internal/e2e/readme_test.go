@@ -15,6 +15,14 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// TestTutorial: who follows docs/TUTORIAL.md literally sees what it says.
+func TestTutorial(t *testing.T) {
+	t.Parallel()
+	if steps, nodes := carryOut(t, "docs/TUTORIAL.md"); !t.Failed() && (steps < 20 || nodes < 7) {
+		t.Errorf("%d steps and %d nodes: are the blocks not recognised?", steps, nodes)
+	}
+}
+
 // TestPages: what is printed differently, not at all, or too often is seen.
 func TestPages(t *testing.T) {
 	for _, k := range []struct {
