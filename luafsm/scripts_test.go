@@ -1,6 +1,9 @@
 package luafsm
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/syncsh/syncsh/internal/command"
@@ -32,12 +35,36 @@ func (r *rig) story(object string, steps []step) {
 	}
 }
 
+// exampleObjects are the scripts in examples/ that define objects; the others are
+// run as clients, by their pages.
+func exampleObjects(t *testing.T) []command.Script {
+	files, err := filepath.Glob("../examples/*/*.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []command.Script
+	for _, f := range files {
+		source, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(source), " = object") {
+			out = append(out, command.Script{Name: filepath.Base(f), Source: string(source)})
+		}
+	}
+	if len(out) == 0 {
+		t.Fatal("no object is defined in examples/")
+	}
+	return out
+}
+
 func TestLibraryScriptsAreClean(t *testing.T) {
-	for _, f := range Check(scripts.All()) {
+	all := append(scripts.All(), exampleObjects(t)...)
+	for _, f := range Check(all) {
 		t.Error(f)
 	}
 	r := newRig(t)
-	if res := r.apply(command.AppendDeploy(nil, 0, 0, scripts.All()))[0]; res.Code != command.CodeOK {
+	if res := r.apply(command.AppendDeploy(nil, 0, 0, all))[0]; res.Code != command.CodeOK {
 		t.Fatal(show(res))
 	}
 	restored(t, r.m)

@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/top":     {"client", "internal/wire", "internal/tty"},
 	"internal/doctor":  {"persist", "gossip", "client", "internal/node"},
 	"cmd/syncsh":       {"*"},
+	"examples":         {"client"},
 }
 
 // core is the part that decides and never acts.
@@ -67,7 +68,7 @@ var notInCoreExcept = map[string][]string{
 }
 
 // osAndNet may be used by these; the rest is handed its files and connections.
-var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/doctor", "internal/fault", "internal/tty", "internal/objdoc", "internal/wire/wiretest", "internal/sim"}
+var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/doctor", "internal/fault", "internal/tty", "internal/objdoc", "internal/wire/wiretest", "internal/sim", "examples"}
 
 // root is the directory of go.mod.
 func root(t *testing.T) string {

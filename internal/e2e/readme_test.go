@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -20,6 +21,24 @@ func TestTutorial(t *testing.T) {
 	t.Parallel()
 	if steps, nodes := carryOut(t, "docs/TUTORIAL.md"); !t.Failed() && (steps < 20 || nodes < 7) {
 		t.Errorf("%d steps and %d nodes: are the blocks not recognised?", steps, nodes)
+	}
+}
+
+// TestExamples carries out the page of each example: its claims are what the page
+// says is printed.
+func TestExamples(t *testing.T) {
+	pages, err := filepath.Glob("../../examples/*/README.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	for _, p := range pages {
+		name := filepath.Base(filepath.Dir(p))
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if steps, _ := carryOut(t, "examples/"+name+"/README.md"); !t.Failed() && steps < 5 {
+				t.Errorf("%d steps: are the blocks not recognised?", steps)
+			}
+		})
 	}
 }
 
