@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/shell"
 	"github.com/syncsh/syncsh/luafsm"
 	"github.com/syncsh/syncsh/scripts"
@@ -41,6 +44,7 @@ those are named too; deploy knows what is deployed.`,
 				for _, f := range findings {
 					fmt.Println(findingText(f) + libraryHint(f))
 				}
+				clientHint(given, findings)
 			}
 			if err == nil && len(findings) > 0 {
 				err = &shell.ExitError{Code: shell.ExitScript}
@@ -54,6 +58,17 @@ those are named too; deploy knows what is deployed.`,
 
 func findingText(f luafsm.Finding) string {
 	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Col, f.Text)
+}
+
+// clientHint says on standard error that a script with findings looks like one
+// that is to be run, not deployed.
+func clientHint(given []command.Script, findings []luafsm.Finding) {
+	for _, s := range given {
+		found := slices.ContainsFunc(findings, func(f luafsm.Finding) bool { return f.File == s.Name })
+		if found && !shell.DefinesObjects(s.Source) {
+			fmt.Fprintf(os.Stderr, "%s defines no object: if it is a client of objects, syncsh run runs it\n", s.Name)
+		}
+	}
 }
 
 // libraryHint says what to do about a name that is unknown because the script of
