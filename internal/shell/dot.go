@@ -279,5 +279,5 @@ func scriptToEdit(d *command.Description, name string) (command.Script, error) {
 	if ok {
 		return command.Script{}, errors.New(name + ": no script defines it any more")
 	}
-	return command.Script{}, notFound("no object '%s'%s", name, suggest(name, objectNames(d)))
+	return command.Script{}, notFound("no object '%s'%s", name, suggestObject(name, objectNames(d)))
 }

@@ -102,9 +102,11 @@ func ReadScripts(files []string) ([]command.Script, error) {
 		source, err := os.ReadFile(f)
 		read := command.Script{Name: filepath.Base(f), Source: string(source)}
 		if errors.Is(err, os.ErrNotExist) {
-			if s, ok := scripts.Get(f + ".lua"); ok {
-				read, err = s, nil
+			s, ok := scripts.Get(f + ".lua")
+			if !ok {
+				return nil, &UsageError{err.Error() + suggestScript(f)}
 			}
+			read, err = s, nil
 		}
 		if err != nil {
 			return nil, &UsageError{err.Error()}

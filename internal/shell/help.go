@@ -36,7 +36,7 @@ func HelpFor(d *command.Description, name string) (string, error) {
 	}
 	o, found := object(d, objectName)
 	if !found {
-		return "", notFound("no object '%s'%s", objectName, suggest(objectName, objectNames(d)))
+		return "", notFound("no object '%s'%s", objectName, suggestObject(objectName, objectNames(d)))
 	}
 	var b strings.Builder
 	b.WriteString(o.Name)

@@ -107,7 +107,7 @@ func (s *Session) globalIndex(l *lua.LState) int {
 			s.raise(l, err)
 		}
 		if _, ok := object(s.Description(), string(name)); !ok {
-			l.RaiseError("no object or variable '%s'%s", string(name), suggest(string(name), s.globalNames()))
+			l.RaiseError("no object or variable '%s'%s", string(name), suggestObject(string(name), s.globalNames()))
 		}
 	}
 	l.Push(s.proxyOf(string(name)))

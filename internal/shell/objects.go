@@ -36,7 +36,7 @@ func object(d *command.Description, name string) (command.Object, bool) {
 func FindMethod(d *command.Description, name, method string) (command.Method, error) {
 	o, ok := object(d, name)
 	if !ok {
-		return command.Method{}, notFound("no object '%s'%s", name, suggest(name, objectNames(d)))
+		return command.Method{}, notFound("no object '%s'%s", name, suggestObject(name, objectNames(d)))
 	}
 	var names []string
 	for _, m := range o.Methods {

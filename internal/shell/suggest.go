@@ -3,6 +3,9 @@ package shell
 import (
 	"fmt"
 	"sort"
+	"strings"
+
+	"github.com/syncsh/syncsh/scripts"
 )
 
 // suggest is "; did you mean 'x'?" for the candidate nearest to name, empty when
@@ -19,6 +22,25 @@ func suggest(name string, candidates []string) string {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean '%s'?", best)
+}
+
+// suggestObject is suggest for an object: one of the library may only not be
+// deployed yet.
+func suggestObject(name string, candidates []string) string {
+	if _, ok := scripts.Get(name + ".lua"); ok {
+		return fmt.Sprintf("; the library has one: .load %s in the REPL, or syncsh deploy %s", name, name)
+	}
+	return suggest(name, candidates)
+}
+
+// suggestScript is suggest for a file that is not there: scripts of the library go
+// by their names.
+func suggestScript(file string) string {
+	var names []string
+	for _, s := range scripts.All() {
+		names = append(names, strings.TrimSuffix(s.Name, ".lua"))
+	}
+	return suggest(strings.TrimSuffix(file, ".lua"), names)
 }
 
 // suggestBytesMax bounds the names that are compared.
