@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -72,15 +73,24 @@ type cluster struct {
 	extra []string // flags of every node
 }
 
+// Ports of nodes lie below those that the system gives to connections (32768 on
+// Linux): else one of a client may have the port of a killed node when that starts
+// again.
+const portMin, portMax = 20000, 32000
+
 // ports returns loopback addresses whose TCP and UDP ports are free.
 func ports(t *testing.T, n int) []string {
 	t.Helper()
 	var addrs []string
 	var held []func() error
-	for len(addrs) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	const triesMax = 1000
+	for tries := 0; len(addrs) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", portMin+rand.IntN(portMax-portMin)))
 		if err != nil {
-			t.Fatal(err)
+			if tries == triesMax {
+				t.Fatal(err)
+			}
+			continue
 		}
 		held = append(held, l.Close)
 		u, err := net.ListenPacket("udp", l.Addr().String())

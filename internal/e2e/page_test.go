@@ -380,7 +380,8 @@ func (p *page) awaitNodes() {
 		c.nodes = append(c.nodes, &process{addr: addr})
 	}
 	c.await("a leader of all nodes that run", func() bool {
-		running := strings.Count(p.shell.run("jobs -r", nil), "syncsh node ") // a moment ago a killed one still did
+		// A shell may overlook that a job has ended until it waits for another one.
+		running := strings.Count(p.shell.run("env true; jobs -r", nil), "syncsh node ")
 		s := c.status()
 		return s != nil && s.Healthy && countAlive(s) == running
 	})
