@@ -303,6 +303,7 @@ func TestStatusWithoutLeader(t *testing.T) {
 	c.startAll()
 	c.awaitHealthy(3)
 	c.syncsh("deploy", "-c", c.connect(), "counter")
+	c.awaitEqual(3) // the node that is left has the deploy
 	for _, p := range c.nodes[1:] {
 		p.kill()
 	}
