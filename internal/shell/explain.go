@@ -69,7 +69,7 @@ func (s *Session) luaExplain(l *lua.LState) int {
 		l.RaiseError(".explain needs an object of the cluster, not a %s", typeName(l.Get(1)))
 	}
 	object, method := u.Value.(*proxy).name, l.CheckString(2)
-	m, err := FindMethod(s.Description(), object, method)
+	m, err := s.findMethod(object, method)
 	if err == nil && m.Kind == command.Local {
 		err = fmt.Errorf("%s:%s is a local method: it runs here, as if it had been typed; .explain takes the calls that it makes", object, method)
 	}

@@ -36,6 +36,7 @@ type fake struct {
 	objects map[string]string // name to prototype
 	asked   []string
 	held    chan func() // nil: answers at once
+	alone   bool        // there is no leader: only stale reads are answered
 	replies chan func() // delivered one after the other
 }
 
@@ -69,6 +70,11 @@ func (f *fake) Status(context.Context) (*client.Status, error) {
 }
 
 func (f *fake) Do(op wire.Op, mode wire.Mode, _ time.Duration, payload []byte, done func(command.Result, error)) {
+	if f.alone && mode != wire.Stale {
+		r := failure(command.CodeNoLeader, "no leader")
+		f.replies <- func() { done(r, r.Err()) }
+		return
+	}
 	answer := func() {
 		r := f.answer(op, payload)
 		done(r, r.Err())

@@ -107,6 +107,9 @@ func (s *Session) globalIndex(l *lua.LState) int {
 			s.raise(l, err)
 		}
 		if _, ok := object(s.Description(), string(name)); !ok {
+			if s.leaderless.Load() {
+				s.raise(l, notKnown(fmt.Sprintf("no object or variable '%s'", string(name))))
+			}
 			l.RaiseError("no object or variable '%s'%s", string(name), suggestObject(string(name), s.globalNames()))
 		}
 	}
@@ -361,7 +364,7 @@ func (s *Session) invokeAsync(l *lua.LState, object, name string) int {
 			callback, args = f, args[:n-1]
 		}
 	}
-	m, err := FindMethod(s.Description(), object, name)
+	m, err := s.findMethod(object, name)
 	if err != nil {
 		s.raise(l, err)
 	}

@@ -96,7 +96,7 @@ func (s *Session) Call(ctx context.Context, name, method string, args []lua.LVal
 		if err := s.refresh(t.thread); err != nil {
 			return err
 		}
-		if _, err := FindMethod(s.Description(), name, method); err != nil {
+		if _, err := s.findMethod(name, method); err != nil {
 			return err
 		}
 		p := s.proxyOf(name)

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -50,6 +51,21 @@ func FindMethod(d *command.Description, name, method string) (command.Method, er
 		hint = "; it has " + strings.Join(names, ", ")
 	}
 	return command.Method{}, notFound("no method '%s' in %s%s", method, name, hint)
+}
+
+// findMethod is FindMethod in what is known. Without a leader a node may not know
+// of the newest deploy: that something is not there can't be said then.
+func (s *Session) findMethod(object, method string) (command.Method, error) {
+	m, err := FindMethod(s.Description(), object, method)
+	var failed *command.Error
+	if s.leaderless.Load() && errors.As(err, &failed) {
+		return m, notKnown(failed.Message)
+	}
+	return m, err
+}
+
+func notKnown(text string) error {
+	return &command.Error{Code: command.CodeNoLeader, Message: text + "; the node may be behind, and there is no leader to ask"}
 }
 
 func objectNames(d *command.Description) []string {
@@ -138,7 +154,7 @@ func (s *Session) asyncIndex(l *lua.LState) int {
 	name := l.CheckString(2)
 	f := s.method(l, p, name)
 	if f == nil {
-		_, err := FindMethod(s.Description(), p.name, name)
+		_, err := s.findMethod(p.name, name)
 		s.raise(l, err)
 	}
 	l.Push(f)
@@ -225,11 +241,11 @@ func (s *Session) checkMethod(l *lua.LState) int {
 	if u, ok := l.Get(1).(*lua.LUserData); ok {
 		if p, ok := u.Value.(*proxy); ok {
 			name := l.CheckString(2)
-			if _, err := FindMethod(s.Description(), p.name, name); err != nil {
+			if _, err := s.findMethod(p.name, name); err != nil {
 				if rerr := s.refresh(l); rerr != nil {
 					s.raise(l, rerr)
 				}
-				if _, err = FindMethod(s.Description(), p.name, name); err != nil {
+				if _, err = s.findMethod(p.name, name); err != nil {
 					s.raise(l, err)
 				}
 			}
@@ -268,7 +284,7 @@ func arguments(l *lua.LState, object, method string) []lua.LValue {
 // invoke calls a method and waits for its results.
 func (s *Session) invoke(l *lua.LState, object, name string) int {
 	args := arguments(l, object, name)
-	m, err := FindMethod(s.Description(), object, name)
+	m, err := s.findMethod(object, name)
 	if err != nil {
 		s.raise(l, err)
 	}

@@ -53,6 +53,7 @@ type Session struct {
 
 	// description is the last one read; it is replaced, never changed.
 	description atomic.Pointer[command.Description]
+	leaderless  atomic.Bool // description is what the asked node had, for want of a leader
 
 	// The rest belongs to the task whose turn it is.
 	proxies  map[string]*lua.LUserData
@@ -371,12 +372,14 @@ func (s *Session) mode() wire.Mode {
 func (s *Session) refresh(l *lua.LState) error {
 	r, err := s.request(l, wire.OpQuery, s.mode(), command.AppendDescribe(nil))
 	var failed *command.Error
-	if errors.As(err, &failed) && failed.Code == command.CodeNoLeader && s.mode() != wire.Stale {
+	leaderless := errors.As(err, &failed) && failed.Code == command.CodeNoLeader && s.mode() != wire.Stale
+	if leaderless {
 		r, err = s.request(l, wire.OpQuery, wire.Stale, command.AppendDescribe(nil))
 	}
 	if err != nil {
 		return err
 	}
+	s.leaderless.Store(leaderless)
 	d, err := decodeDescription(r)
 	if err != nil {
 		return err

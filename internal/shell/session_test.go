@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/syncsh/syncsh/client"
 	"github.com/syncsh/syncsh/internal/command"
 )
 
@@ -181,6 +182,28 @@ func TestReadAfterAsync(t *testing.T) {
 	get()
 	if got := out.take(); got != "answer\t2\nread\t2\n" {
 		t.Fatalf("got %q", got)
+	}
+}
+
+// Without a leader nothing is said to be missing: the node may not know of it.
+func TestMissingWithoutLeader(t *testing.T) {
+	f := newFake()
+	f.alone = true
+	s, _ := newTestSession(t, f)
+	if err := s.Refresh(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, src := range []string{"news:inc()", "counter:new()", "counter.async:new()"} {
+		if err := s.Run(context.Background(), "main.lua", "return "+src, nil); client.CodeOf(err) != command.CodeNoLeader {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+	f.alone = false
+	if err := s.Refresh(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(context.Background(), "main.lua", "counter:new()", nil); client.CodeOf(err) != command.CodeNotFound {
+		t.Errorf("with a leader: %v", err)
 	}
 }
 
