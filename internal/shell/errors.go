@@ -30,6 +30,9 @@ var (
 	ErrInterrupted = errors.New("interrupted")
 	// ErrClosed is returned when the session was closed.
 	ErrClosed = errors.New("session closed")
+	// ErrInstructions is returned when the code of a session has executed as many
+	// instructions as it may.
+	ErrInstructions = errors.New("more instructions than a run may take; a loop without an end?")
 )
 
 // ExitError is returned when client code called exit.
@@ -206,6 +209,9 @@ func (s *Session) failure(ctx context.Context, err error) error {
 	}
 	if err == nil {
 		return nil
+	}
+	if errors.Is(ctx.Err(), ErrInstructions) {
+		return ErrInstructions
 	}
 	if ctx.Err() != nil {
 		if failed := s.failed.Load(); failed != nil {

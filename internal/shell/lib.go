@@ -31,7 +31,7 @@ func (s *Session) openLibraries() {
 	for name, f := range map[string]lua.LGFunction{
 		nameMethod: s.checkMethod, nameAssign: s.checkAssign, nameExplain: s.luaExplain,
 		"print": s.luaPrint, "sleep": s.luaSleep, "every": s.luaEvery, "after": s.luaAfter, "watch": s.luaWatch, "await": s.luaAwait,
-		"help": s.luaHelp, "object": s.createObject, "exit": s.luaExit, "pairs": s.luaPairs(l), "now": luaNow,
+		"help": s.luaHelp, "object": s.createObject, "exit": s.luaExit, "pairs": s.luaPairs(l), "now": s.luaNow,
 	} {
 		l.SetGlobal(name, l.NewFunction(f))
 	}
@@ -178,24 +178,25 @@ func seconds(l *lua.LState, n int) time.Duration {
 // luaSleep is sleep(seconds): others go on meanwhile.
 func (s *Session) luaSleep(l *lua.LState) int {
 	d := seconds(l, 1)
-	if err := s.sched.current.wait(func(wake func()) { time.AfterFunc(d, wake) }); err != nil {
+	if err := s.Sleep(d); err != nil {
 		s.raise(l, err)
 	}
 	return 0
 }
 
-func luaNow(l *lua.LState) int {
-	l.Push(lua.LNumber(float64(time.Now().UnixMicro()) / 1e6))
+func (s *Session) luaNow(l *lua.LState) int {
+	l.Push(lua.LNumber(float64(s.now().UnixMicro()) / 1e6))
 	return 1
 }
 
 // timer calls a function once or repeatedly.
 type timer struct {
 	s       *Session
+	proc    *Process
 	fn      *lua.LFunction
 	period  time.Duration // 0: once
-	clock   *time.Timer
-	running bool // its function has not returned yet
+	unset   func()        // keeps it from firing
+	running bool          // its function has not returned yet
 	ended   bool
 }
 
@@ -205,7 +206,7 @@ func (t *timer) stop() {
 		return
 	}
 	t.ended = true
-	t.clock.Stop()
+	t.unset()
 	if t.period == 0 {
 		t.s.open--
 	}
@@ -214,7 +215,7 @@ func (t *timer) stop() {
 
 func (s *Session) newTimer(l *lua.LState, repeat bool) int {
 	d, fn := seconds(l, 1), l.CheckFunction(2)
-	t := &timer{s: s, fn: fn}
+	t := &timer{s: s, proc: s.sched.current.proc, fn: fn}
 	if repeat {
 		t.period = max(d, timerMin)
 		d = t.period
@@ -222,10 +223,12 @@ func (s *Session) newTimer(l *lua.LState, repeat bool) int {
 		s.open++
 	}
 	s.timers[t] = true
-	t.clock = time.AfterFunc(d, func() { s.sched.post(t.fire) })
+	t.set(d)
 	l.Push(s.newHandle(&handle{timer: t}))
 	return 1
 }
+
+func (t *timer) set(d time.Duration) { t.unset = t.s.after(d, func() { t.s.sched.post(t.fire) }) }
 
 // fire runs the timer's function, unless its last run still goes on: periods
 // that it missed are left out.
@@ -233,16 +236,16 @@ func (t *timer) fire() {
 	if t.ended {
 		return
 	}
-	if t.period == 0 {
+	if t.period == 0 || t.proc.ctx.Err() != nil {
 		t.stop()
 	} else {
-		t.clock.Reset(t.period)
+		t.set(t.period)
 		if t.running {
 			return
 		}
 	}
 	t.running = true
-	t.s.background("timer", func(k *task) error {
+	t.s.background(t.proc, "timer", func(k *task) error {
 		defer func() { t.running = false }()
 		_, err := call(k.thread, t.fn)
 		return err
@@ -250,10 +253,10 @@ func (t *timer) fire() {
 }
 
 // background starts a task that nobody waits for; to be called by an event.
-func (s *Session) background(where string, f func(*task) error) {
-	ok := s.sched.start(s.ctx, func(k *task) { s.uncaught(k.ctx, where, f(k)) })
+func (s *Session) background(p *Process, where string, f func(*task) error) {
+	ok := s.sched.start(p, p.ctx, func(k *task) { s.uncaught(k.ctx, where, f(k)) })
 	if !ok {
-		s.uncaught(s.ctx, where, &LuaError{Text: fmt.Sprintf("more than %d tasks wait", tasksMax)})
+		s.uncaught(p.ctx, where, &LuaError{Text: fmt.Sprintf("more than %d tasks wait", tasksMax)})
 	}
 }
 
@@ -264,7 +267,8 @@ func (s *Session) luaAfter(l *lua.LState) int { return s.newTimer(l, false) }
 type handle struct {
 	timer   *timer        // of every and after
 	watch   *subscription // of watch
-	name    string        // of a call
+	proc    *Process      // of a call, as the name
+	name    string
 	done    bool
 	values  []lua.LValue
 	err     error
@@ -371,7 +375,7 @@ func (s *Session) invokeAsync(l *lua.LState, object, name string) int {
 	if s.open >= openMax {
 		s.raise(l, &command.Error{Code: command.CodeOverloaded, Message: fmt.Sprintf("%d calls have no answer yet", s.open)})
 	}
-	h := &handle{name: object + ":" + name}
+	h := &handle{proc: s.sched.current.proc, name: object + ":" + name}
 	if m.Kind == command.Local {
 		s.open++
 		s.sched.post(func() { s.startLocal(h, object, name, args, callback) })
@@ -384,9 +388,10 @@ func (s *Session) invokeAsync(l *lua.LState, object, name string) int {
 	}
 	s.open++
 	if op == wire.OpPropose {
-		s.changing[h] = true
+		h.proc.changes++
+		h.proc.changing[h] = h.proc.changes
 	}
-	send(s.ctx, s.conf.Cluster, op, mode, s.conf.Timeout, payload, func(r command.Result, err error) {
+	s.send(h.proc.ctx, h.proc.cluster, op, mode, s.conf.Timeout, payload, func(r command.Result, err error) {
 		s.sched.post(func() {
 			v, err := errorOf(r, err)
 			s.answered(h, v, err, callback)
@@ -398,7 +403,7 @@ func (s *Session) invokeAsync(l *lua.LState, object, name string) int {
 
 // startLocal runs a local method as a task of its own.
 func (s *Session) startLocal(h *handle, object, name string, args []lua.LValue, callback *lua.LFunction) {
-	s.background(h.name, func(t *task) error {
+	s.background(h.proc, h.name, func(t *task) error {
 		var v []lua.LValue
 		f, err := s.localMethod(t.thread, object, name)
 		if err == nil {
@@ -412,7 +417,7 @@ func (s *Session) startLocal(h *handle, object, name string, args []lua.LValue, 
 // answered completes an asynchronous call; it is an event.
 func (s *Session) answered(h *handle, v []lua.LValue, err error, callback *lua.LFunction) {
 	s.open--
-	delete(s.changing, h)
+	delete(h.proc.changing, h)
 	h.done, h.values, h.err = true, v, err
 	for _, wake := range h.waiters {
 		wake()
@@ -421,7 +426,7 @@ func (s *Session) answered(h *handle, v []lua.LValue, err error, callback *lua.L
 	if callback == nil {
 		return
 	}
-	s.background("callback of "+h.name, func(t *task) error {
+	s.background(h.proc, "callback of "+h.name, func(t *task) error {
 		_, err := call(t.thread, callback, s.callbackArgs(h)...)
 		return err
 	})

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -23,11 +24,17 @@ const waitMax = 100 * 365 * 24 * time.Hour
 // something was told since the last wait. All that was told before counts once.
 type news struct {
 	told    bool
-	value   lua.LValue       // at the place; nil: not known
-	waiting map[*task]func() // who waits, and what wakes it
-	blind   bool             // nothing is told (any more)
-	over    bool             // client code has stopped it
-	pause   time.Duration    // between two looks, then
+	value   lua.LValue    // at the place; nil: not known
+	waiting []waiter      // woken in the order in which they came
+	blind   bool          // nothing is told (any more)
+	over    bool          // client code has stopped it
+	pause   time.Duration // between two looks, then
+}
+
+// waiter is a task that waits, and what wakes it.
+type waiter struct {
+	task *task
+	wake func()
 }
 
 func (n *news) tell(e client.WatchEvent) {
@@ -54,8 +61,8 @@ func toldValue(v any) lua.LValue {
 }
 
 func (n *news) wake() {
-	for _, wake := range n.waiting {
-		wake()
+	for _, w := range n.waiting {
+		w.wake()
 	}
 }
 
@@ -79,7 +86,7 @@ func (s *Session) luaWait(l *lua.LState) int {
 		l.Push(lua.LNumber(min(d, n.pause).Seconds()))
 		s.luaSleep(l)
 	default:
-		if err := n.wait(s.sched.current, d); err != nil {
+		if err := n.wait(s, d); err != nil {
 			s.raise(l, err)
 		}
 	}
@@ -87,19 +94,14 @@ func (s *Session) luaWait(l *lua.LState) int {
 	return 0
 }
 
-func (n *news) wait(t *task, d time.Duration) error {
-	if n.waiting == nil {
-		n.waiting = map[*task]func(){}
-	}
-	var clock *time.Timer
+func (n *news) wait(s *Session, d time.Duration) error {
+	t, unset := s.sched.current, func() {}
 	err := t.wait(func(wake func()) {
-		n.waiting[t] = wake
-		clock = time.AfterFunc(d, wake)
+		n.waiting = append(n.waiting, waiter{t, wake})
+		unset = s.after(d, wake)
 	})
-	delete(n.waiting, t)
-	if clock != nil {
-		clock.Stop()
-	}
+	n.waiting = slices.DeleteFunc(n.waiting, func(w waiter) bool { return w.task == t })
+	unset()
 	return err
 }
 

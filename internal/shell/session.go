@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,12 @@ type Config struct {
 	KeepGoing bool
 	// Pretty is how results are shown on a terminal; nil: one line per value.
 	Pretty *Pretty
+	// World is where and when the session lives; nil: on this machine, now.
+	World World
+	// Instructions bounds what all Lua code of the session may execute; 0: no bound.
+	Instructions int
+	// Open, if set, adds to the globals before any code runs.
+	Open func(s *Session, l *lua.LState)
 }
 
 // Session is client-side Lua with a cluster's objects as globals.
@@ -44,6 +51,7 @@ type Session struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
+	main   *Process
 	done   chan struct{} // the scheduler ended
 	exit   atomic.Pointer[ExitError]
 	failed atomic.Pointer[error] // what a timer or callback raised, unless KeepGoing
@@ -61,9 +69,8 @@ type Session struct {
 	declared map[string]bool         // globals that were assigned once: reading them gives nil, not an error
 	timers   map[*timer]bool
 	watches  map[*subscription]bool
-	results  []lua.LValue     // of the last input that had any, for .all; kept with Pretty only
-	open     int              // asynchronous calls without an answer and one-shot timers
-	changing map[*handle]bool // those of replicated methods
+	results  []lua.LValue // of the last input that had any, for .all; kept with Pretty only
+	open     int          // asynchronous calls without an answer and one-shot timers
 	idle     []idleWaiter
 }
 
@@ -79,15 +86,25 @@ func New(conf Config) *Session {
 	s := &Session{
 		conf: conf, lua: l, sched: newScheduler(l), ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		proxies: map[string]*lua.LUserData{}, scripts: map[string]*localScript{},
-		changing: map[*handle]bool{}, declared: map[string]bool{}, timers: map[*timer]bool{}, watches: map[*subscription]bool{},
+		declared: map[string]bool{}, timers: map[*timer]bool{}, watches: map[*subscription]bool{},
 	}
 	s.json.Store(conf.JSON)
 	if conf.Mode == wire.Stale { // which .stale off ends
 		s.stale.Store(true)
 		s.conf.Mode = wire.Linearizable
 	}
+	s.main = &Process{cluster: conf.Cluster, ctx: ctx, cancel: cancel, changing: map[*handle]uint64{}}
 	s.description.Store(&command.Description{})
 	s.openLibraries()
+	if conf.World != nil {
+		s.openWorld()
+	}
+	if conf.Instructions > 0 {
+		s.sched.left = &s.conf.Instructions
+	}
+	if conf.Open != nil {
+		conf.Open(s, l)
+	}
 	go func() {
 		defer close(s.done)
 		s.sched.run(ctx, s.checkIdle)
@@ -124,7 +141,7 @@ func (s *Session) do(ctx context.Context, f func(t *task) error) error {
 	defer context.AfterFunc(s.ctx, cancel)()
 	result := make(chan error, 1)
 	s.sched.post(func() {
-		ok := s.sched.start(ctx, func(t *task) { result <- s.failure(ctx, f(t)) })
+		ok := s.sched.start(s.main, ctx, func(t *task) { result <- s.failure(ctx, f(t)) })
 		if !ok {
 			result <- &LuaError{Text: fmt.Sprintf("more than %d tasks wait", tasksMax)}
 		}
@@ -172,7 +189,7 @@ func (s *Session) Input(ctx context.Context, name string, line int, src string) 
 // Run runs a script: its top-level locals are its own, args are its ... and the
 // global arg.
 func (s *Session) Run(ctx context.Context, name, src string, args []string) error {
-	proto, err := compileChunk(strings.TrimPrefix(src, "\xef\xbb\xbf"), name, chunkScript)
+	proto, err := CompileScript(name, src)
 	if err != nil {
 		return err
 	}
@@ -320,7 +337,9 @@ func (s *Session) uncaught(ctx context.Context, where string, err error) {
 // no answer yet: what a script reads shows what it has asked for before, in the
 // order in which it stands there.
 func (s *Session) afterChanges() error {
-	for _, h := range slices.Collect(maps.Keys(s.changing)) { // later ones are not waited for
+	changing := s.sched.current.proc.changing
+	inOrder := func(a, b *handle) int { return cmp.Compare(changing[a], changing[b]) }
+	for _, h := range slices.SortedFunc(maps.Keys(changing), inOrder) { // later ones are not waited for
 		if h.done {
 			continue
 		}
@@ -344,7 +363,7 @@ func (s *Session) request(l *lua.LState, op wire.Op, mode wire.Mode, payload []b
 		}
 	}
 	werr := s.sched.current.wait(func(wake func()) {
-		send(s.sched.current.ctx, s.conf.Cluster, op, mode, s.conf.Timeout, payload, func(got command.Result, gotErr error) {
+		s.send(s.sched.current.ctx, s.sched.current.proc.cluster, op, mode, s.conf.Timeout, payload, func(got command.Result, gotErr error) {
 			r, err = got, gotErr
 			wake()
 		})

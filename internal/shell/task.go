@@ -24,17 +24,22 @@ type scheduler struct {
 	current *task         // whose turn it is
 	free    []*task       // ended, to be used again: a Lua stack takes 100 KB
 	tasks   int           // running or waiting
+
+	step func() bool // lets time pass that is not the machine's; nil: it passes by itself
+	left *int        // instructions that may still be executed; nil: any number
 }
 
 // task is a piece of client code with a goroutine and a Lua thread of its own.
 type task struct {
 	sched   *scheduler
 	thread  *lua.LState
+	proc    *Process
 	ctx     context.Context // ends the task; its Lua code stops at the next instruction
 	job     func(*task)
 	turn    chan struct{}
 	waiting uint64 // number of the wait it is in; 0: none
 	waits   uint64 // waits so far
+	resume  func() // ends the wait
 	ended   bool
 	times   callTimes // of the calls it has made, while they are measured
 }
@@ -65,7 +70,7 @@ func (s *scheduler) run(ctx context.Context, after func()) {
 			f()
 		}
 		after()
-		if len(events) > 0 {
+		if len(events) > 0 || s.step != nil && s.tasks > 0 && ctx.Err() == nil && s.step() {
 			continue
 		}
 		select {
@@ -85,7 +90,7 @@ func (s *scheduler) run(ctx context.Context, after func()) {
 
 // start begins a task; to be called by an event. job runs on the task's
 // goroutine, with the Lua state to itself until it waits.
-func (s *scheduler) start(ctx context.Context, job func(*task)) bool {
+func (s *scheduler) start(p *Process, ctx context.Context, job func(*task)) bool {
 	if s.tasks >= tasksMax {
 		return false
 	}
@@ -98,7 +103,11 @@ func (s *scheduler) start(ctx context.Context, job func(*task)) bool {
 		t = &task{sched: s, thread: thread, turn: make(chan struct{})}
 		go t.loop()
 	}
-	t.job, t.ctx, t.ended = job, ctx, false
+	if s.left != nil {
+		ctx = metered{ctx, s.left}
+	}
+	t.job, t.proc, t.ctx, t.ended = job, p, ctx, false
+	p.began(t)
 	t.thread.SetContext(ctx)
 	s.give(t)
 	return true
@@ -121,6 +130,7 @@ func (s *scheduler) give(t *task) {
 	s.current = nil
 	if t.ended {
 		s.tasks--
+		t.proc.ended(t)
 		s.free = append(s.free, t)
 	}
 }
@@ -142,6 +152,7 @@ func (t *task) wait(begin func(wake func())) error {
 			}
 		})
 	}
+	t.resume = resume
 	begin(resume)
 	stop := context.AfterFunc(t.ctx, resume)
 	defer stop()

@@ -19,6 +19,12 @@ type Watcher interface {
 	Watch(ctx context.Context, o client.WatchOptions) iter.Seq2[client.WatchEvent, error]
 }
 
+// Teller is a Cluster of a World that can be watched. What is told is told in
+// Steps, and stays where it is until the watch is stopped.
+type Teller interface {
+	Tell(o client.WatchOptions, told func(client.WatchEvent, error)) (stop func(), err error)
+}
+
 // ParsePath reads OBJECT or a path below it as Lua has it: kv.data.colour,
 // list.items[3], kv.data["a b"].
 func ParsePath(text string) (object string, path []lua.LValue, err error) {
@@ -220,6 +226,7 @@ func jsonArray(values []any) (string, error) {
 // task whose turn it is.
 type subscription struct {
 	s      *Session
+	proc   *Process
 	name   string
 	fn     *lua.LFunction
 	cancel context.CancelFunc
@@ -292,16 +299,20 @@ func (s *Session) luaWatch(l *lua.LState) int {
 	if l.Get(2) != lua.LNil {
 		fn = l.CheckFunction(2)
 	}
-	cluster, ok := s.conf.Cluster.(Watcher)
+	proc := s.sched.current.proc
+	if teller, ok := proc.cluster.(Teller); ok {
+		return s.watchWorld(l, teller, o, fn)
+	}
+	cluster, ok := proc.cluster.(Watcher)
 	switch {
 	case !ok && fn == nil:
-		l.Push(s.newHandle(&handle{watch: &subscription{s: s, name: WatchName(o), cancel: func() {}, news: news{blind: true}}}))
+		l.Push(s.newHandle(&handle{watch: &subscription{s: s, proc: proc, name: WatchName(o), cancel: func() {}, news: news{blind: true}}}))
 		return 1
 	case !ok:
 		l.RaiseError("watch: not available here")
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
-	w := &subscription{s: s, name: WatchName(o), fn: fn, cancel: cancel}
+	ctx, cancel := context.WithCancel(proc.ctx)
+	w := &subscription{s: s, proc: proc, name: WatchName(o), fn: fn, cancel: cancel}
 	s.watches[w] = true
 	var failed error
 	waits := true
@@ -340,7 +351,7 @@ func (w *subscription) run(ctx context.Context, told iter.Seq2[client.WatchEvent
 			return
 		}
 		done := make(chan struct{})
-		w.s.sched.post(func() { w.deliver(e, done) })
+		w.s.sched.post(func() { w.deliver(e, func() { close(done) }) })
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -350,25 +361,25 @@ func (w *subscription) run(ctx context.Context, told iter.Seq2[client.WatchEvent
 }
 
 // deliver calls the function; it is an event.
-func (w *subscription) deliver(e client.WatchEvent, done chan struct{}) {
+func (w *subscription) deliver(e client.WatchEvent, done func()) {
 	if w.ended {
-		close(done)
+		done()
 		return
 	}
 	if w.fn == nil {
 		w.index = e.Index
 		w.news.tell(e)
-		close(done)
+		done()
 		return
 	}
 	where := "watch of " + w.name
-	ok := w.s.sched.start(w.s.ctx, func(t *task) {
-		defer close(done)
+	ok := w.s.sched.start(w.proc, w.proc.ctx, func(t *task) {
+		defer done()
 		w.s.uncaught(t.ctx, where, w.call(t, e))
 	})
 	if !ok {
 		w.s.uncaught(w.s.ctx, where, &LuaError{Text: fmt.Sprintf("more than %d tasks wait", tasksMax)})
-		close(done)
+		done()
 	}
 }
 
@@ -408,4 +419,67 @@ func (w *subscription) call(t *task, e client.WatchEvent) error {
 		}
 	}
 	return nil
+}
+
+// watchWorld is luaWatch in a World.
+func (s *Session) watchWorld(l *lua.LState, cluster Teller, o client.WatchOptions, fn *lua.LFunction) int {
+	w := &subscription{s: s, proc: s.sched.current.proc, name: WatchName(o), fn: fn, cancel: func() {}}
+	s.watches[w] = true
+	var failed error
+	waits := true
+	err := s.sched.current.wait(func(wake func()) {
+		o.Began = func(uint64) { waits = false; wake() }
+		stop, err := cluster.Tell(o, w.teller(func(err error) {
+			if w.stop(); waits {
+				failed = err
+				wake()
+				return
+			}
+			if w.fn == nil {
+				w.news.blind = true
+				return
+			}
+			s.uncaught(s.ctx, "watch of "+w.name, err)
+		}))
+		if err != nil {
+			failed = err
+			wake()
+			return
+		}
+		w.cancel = stop
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		w.stop()
+		s.raise(l, err)
+	}
+	l.Push(s.newHandle(&handle{watch: w}))
+	return 1
+}
+
+// teller takes what a World tells: the function is called for one thing after the
+// other.
+func (w *subscription) teller(fail func(error)) func(client.WatchEvent, error) {
+	var queue []client.WatchEvent
+	busy := false
+	var next func()
+	next = func() {
+		if busy = len(queue) > 0; busy {
+			e := queue[0]
+			queue = queue[1:]
+			w.deliver(e, func() { w.s.sched.post(next) })
+		}
+	}
+	return func(e client.WatchEvent, err error) {
+		if err != nil {
+			w.s.sched.post(func() { fail(err) })
+			return
+		}
+		if queue = append(queue, e); !busy {
+			busy = true
+			w.s.sched.post(next)
+		}
+	}
 }
