@@ -35,6 +35,8 @@ var allowed = map[string][]string{
 	"internal/sim":     {"raft", "persist", "luafsm", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica", "internal/mutant"},
 	"internal/node":    {"raft", "persist", "luafsm", "gossip", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
 	"internal/shell":   {"raft", "luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/node", "internal/tty"},
+	"internal/lab":     {"raft", "persist", "luafsm", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
+	"internal/spec":    {"luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/shell", "internal/lab"},
 	"internal/e2e":     {},
 	"internal/chaos":   {},
 	"internal/fault":   {"persist"},
@@ -68,7 +70,7 @@ var notInCoreExcept = map[string][]string{
 }
 
 // osAndNet may be used by these; the rest is handed its files and connections.
-var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/bench", "internal/doctor", "internal/fault", "internal/tty", "internal/objdoc", "internal/wire/wiretest", "internal/sim", "examples"}
+var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/spec", "internal/bench", "internal/doctor", "internal/fault", "internal/tty", "internal/objdoc", "internal/wire/wiretest", "internal/sim", "examples"}
 
 // root is the directory of go.mod.
 func root(t *testing.T) string {
