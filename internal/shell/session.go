@@ -141,7 +141,7 @@ func (s *Session) do(ctx context.Context, f func(t *task) error) error {
 	defer context.AfterFunc(s.ctx, cancel)()
 	result := make(chan error, 1)
 	s.sched.post(func() {
-		ok := s.sched.start(s.main, ctx, func(t *task) { result <- s.failure(ctx, f(t)) })
+		ok := s.sched.start(s.main, ctx, func(t *task) { result <- s.failure(t.ctx, f(t)) })
 		if !ok {
 			result <- &LuaError{Text: fmt.Sprintf("more than %d tasks wait", tasksMax)}
 		}

@@ -49,28 +49,18 @@ func (s *Session) openWorld() {
 	l, w := s.lua, s.conf.World
 	s.sched.step = w.Step
 	if o, ok := l.GetGlobal("os").(*lua.LTable); ok {
-		seconds := func(l *lua.LState) int {
-			l.Push(lua.LNumber(w.Now().Unix()))
-			return 1
-		}
-		plain := o.RawGetString("time")
+		clock, date := o.RawGetString("time"), o.RawGetString("date")
+		o.RawSetString("clock", l.NewFunction(s.luaNow))
 		o.RawSetString("time", l.NewFunction(func(l *lua.LState) int {
 			if l.GetTop() == 0 {
-				return seconds(l)
+				l.Push(lua.LNumber(w.Now().Unix()))
+				return 1
 			}
-			l.Push(plain)
-			l.Push(l.Get(1))
-			l.Call(1, 1)
-			return 1
+			return pass(l, clock, l.Get(1))
 		}))
-		o.RawSetString("clock", l.NewFunction(s.luaNow))
-		date := o.RawGetString("date")
 		o.RawSetString("date", l.NewFunction(func(l *lua.LState) int {
-			l.Push(date)
-			l.Push(lua.LString(l.OptString(1, "!%c")))
-			l.Push(lua.LNumber(l.OptNumber(2, lua.LNumber(w.Now().Unix()))))
-			l.Call(2, 1)
-			return 1
+			format, at := strings.TrimPrefix(l.OptString(1, "%c"), "!"), l.OptNumber(2, lua.LNumber(w.Now().Unix()))
+			return pass(l, date, lua.LString("!"+format), at) // UTC: the machine's zone is not the world's
 		}))
 	}
 	if m, ok := l.GetGlobal("math").(*lua.LTable); ok {
@@ -85,6 +75,16 @@ func (s *Session) openWorld() {
 		h.RawSetString("get", l.NewFunction(none))
 		h.RawSetString("post", l.NewFunction(none))
 	}
+}
+
+// pass calls a function and returns its first result.
+func pass(l *lua.LState, f lua.LValue, args ...lua.LValue) int {
+	l.Push(f)
+	for _, a := range args {
+		l.Push(a)
+	}
+	l.Call(len(args), 1)
+	return 1
 }
 
 // luaRandom is math.random.
