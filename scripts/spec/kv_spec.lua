@@ -1,0 +1,27 @@
+test("what was stored outlives the leader", function(t)
+  kv:set("a", {1, 2})
+  t:kill(t:leader())
+  t:equal(kv:get("a"), {1, 2})
+end)
+
+test("of two swaps one wins", function(t)
+  kv:set("x", 1)
+  local first = kv:swap("x", 1, 2)
+  t:cut(t:leader())
+  local second = kv:swap("x", 1, 3)
+  t:heal()
+  t:truthy(first)
+  t:falsy(second)
+  t:equal(kv:get("x"), 2)
+end)
+
+test("a value is read, also from a node that was cut off", function(t)
+  local away = t:followers()[1]
+  t:cut(away)
+  for i = 1, 10 do kv:set("k" .. i, i) end
+  t:heal()
+  t:equal(kv:len(), 10)
+  t:equal(kv:keys(2, "k1"), {"k10", "k2"})
+  t:equal(kv:pop("k10"), 10)
+  t:equal(kv:get("k10", "none"), "none")
+end)

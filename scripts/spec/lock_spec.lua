@@ -1,0 +1,63 @@
+test("a lock is freed when its holder dies", function(t)
+  local ann = t:client("ann")
+  local handle = ann:run(function() return lock:hold("door", "ann", 30) end)
+  t:sleep(120)
+  t:equal(lock:is_acquired("door"), "ann")
+  ann:kill()
+  local bob = lock:hold("door", "bob", 30, nil, 120)
+  t:truthy(bob, "bob has the lock once ann is dead")
+  t:truthy(bob.token > handle.token)
+end)
+
+test("never two holders, whoever leads", function(t)
+  t:truthy(lock:try_acquire("door", "ann", 600))
+  t:cut(t:leader())
+  t:equal(lock:try_acquire("door", "bob", 60), nil)
+  t:heal()
+  t:equal(lock:try_acquire("door", "bob", 60), nil)
+  t:equal(lock:is_acquired("door"), "ann")
+end)
+
+test("only its owner gives a lock back or prolongs it", function(t)
+  local token = lock:try_acquire("door", "ann", 600)
+  t:falsy(lock:release("door", "bob"))
+  t:equal(lock:prolong("door", "bob", 60), nil)
+  t:equal(lock:prolong("door", "ann", 600), token)
+  t:truthy(lock:release("door", "ann"))
+  t:equal(lock:is_acquired("door"), nil)
+end)
+
+test("a lock that is not prolonged ends with its time", function(t)
+  local token = lock:try_acquire("door", "ann", 20)
+  t:sleep(22)
+  t:equal(lock:is_acquired("door"), nil)
+  t:truthy(lock:try_acquire("door", "bob", 20) > token)
+  t:equal(lock:prolong("door", "ann", 20), nil)
+end)
+
+test("the line goes on, past those that have died", function(t)
+  lock:acquire("door", "ann", 600)
+  lock:acquire("door", "dead", 600, 20)
+  lock:acquire("door", "bob", 600, 600)
+  t:sleep(22)
+  t:kill(t:leader())
+  t:truthy(lock:release("door", "ann"))
+  t:equal(lock:is_acquired("door"), "bob")
+end)
+
+test("of many that work under the lock one does at a time", function(t)
+  local inside, most, done = 0, 0, 0
+  for i = 1, 3 do
+    t:client("c" .. i):start(function()
+      local handle = lock:hold("door", "c" .. i, 30, nil, 600)
+      inside = inside + 1
+      most = math.max(most, inside)
+      sleep(1)
+      inside = inside - 1
+      handle:release()
+      done = done + 1
+    end)
+  end
+  t:eventually(function() return done == 3 end, 600)
+  t:equal(most, 1)
+end)
