@@ -10,7 +10,7 @@ CC_FOUND    := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE := ./raft/... ./luafsm/... ./persist/... ./gossip/... ./client/... ./internal/replica/... ./internal/node/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race sim mutants storage chaos arch bench screenshots docs man clean
+.PHONY: help build run test check race sim specs mutants storage chaos arch bench screenshots docs man clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,9 +52,13 @@ endif
 sim: ## long simulation: SEEDS=10000 clusters, PROGRAMS=10000 generated scripts
 	SYNCSH_SIM_SEEDS=$${SEEDS:-10000} $(GO) test -count=1 -timeout 240m -v -run '^TestSeeds$$' ./internal/sim
 	SYNCSH_PROGRAMS=$${PROGRAMS:-10000} $(GO) test -count=1 -timeout 60m -run '^TestGeneratedPrograms' ./luafsm
+	@$(MAKE) --no-print-directory specs SEEDS=200
 
 # Bugs that the first few seeds find; make mutants plants all.
 MUTANTS_SHORT := vote-twice,vote-log-unchecked,joint-new-only,no-step-down
+
+specs: build ## the specs of the object library: SEEDS=200 simulated clusters for each test
+	bin/syncsh test scripts/spec --seeds $${SEEDS:-200}
 
 mutants: ## plant bugs one after the other; the simulator must find each (MUTANTS=all SEEDS=2000)
 	$(GO) run -tags mutants ./internal/sim -mutants $${MUTANTS:-all} -seeds $${SEEDS:-2000}

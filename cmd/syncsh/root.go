@@ -72,7 +72,7 @@ outcome unknown; 5 denied; 130 interrupted.`,
 	}
 	root.Flags().StringVar(&data, "data", "", "directory that keeps the state (default: in memory)")
 	root.Flags().BoolVar(&json, "json", false, "print results as JSON")
-	root.AddCommand(newDev(), newNode(), newREPL(), newRun(), newCall(), newEval(), newWatch(), newDeploy(), newCheck(), newScripts(),
+	root.AddCommand(newDev(), newNode(), newREPL(), newRun(), newCall(), newEval(), newWatch(), newDeploy(), newCheck(), newTest(), newScripts(),
 		newDrop(), newSettings(), newMemberCommand(), newTransfer(), newStatus(), newTop(), newMembers(), newSnapshot(), newBackup(), newRestore(), newInspect(), newLog(),
 		newVerify(), newRecover(), newBench(), newDoctor(), newCompletion(), newVersion())
 	addMan(root)
