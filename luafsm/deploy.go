@@ -94,7 +94,7 @@ func (m *Machine) deploy(b []byte, d *codec.Decoder) []byte {
 	p := newProgram(m.store, m.limits, m.opts.Print)
 	m.begins(p.x, m.limits.deploySteps)
 	defer p.x.fold()
-	list, faults, err := check(scripts, m.roots.byName, m.limits.scriptBytes, p.x.Steps)
+	list, faults, err := m.check(scripts, p.x.Steps)
 	if err != nil {
 		return m.refuseFailure(b, err)
 	}

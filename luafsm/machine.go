@@ -18,6 +18,8 @@ type Options struct {
 	// Print receives what print of replicated code says; nil drops it. It is
 	// called while an entry is applied, also for calls that fail.
 	Print func(object, text string)
+	// Memo, if set, spares the machine work that others have done.
+	Memo *Memo
 }
 
 // Digest of a machine's state, a function of the logical state alone.

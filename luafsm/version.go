@@ -88,7 +88,7 @@ func Restore(r io.Reader, o Options) (m *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.code, err = recompile(scripts); err != nil {
+	if m.code, err = o.Memo.recompile(scripts); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrBadDump, err)
 	}
 	p, err := reload(store, m.limits, o.Print, m.code)

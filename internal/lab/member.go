@@ -140,9 +140,10 @@ func (m *member) boot() error {
 			return err
 		}
 	}
-	m.store = replica.NewStore(dir, replica.Fsync, luafsm.Options{})
+	options := luafsm.Options{Memo: m.w.conf.Memo}
+	m.store = replica.NewStore(dir, replica.Fsync, options)
 	init := raft.Initial{HardState: rec.HardState, Entries: rec.Entries}
-	machine := luafsm.New(luafsm.Options{})
+	machine := luafsm.New(options)
 	if s := rec.Snapshot; s != nil {
 		if machine, err = m.store.Restore(*s); err != nil {
 			return fmt.Errorf("snapshot at index %d: %w", s.Index, err)

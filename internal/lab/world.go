@@ -39,6 +39,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/syncsh/syncsh/luafsm"
 	"github.com/syncsh/syncsh/raft"
 )
 
@@ -57,6 +58,8 @@ const (
 type Config struct {
 	Seed  uint64
 	Nodes int // voters, n1, n2 and so on
+	// Memo, if set, is shared with other worlds that get the same scripts.
+	Memo *luafsm.Memo
 	// Story, if set, is told what happens: one line each.
 	Story func(line string)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/syncsh/syncsh/internal/lab"
 	"github.com/syncsh/syncsh/internal/shell"
+	"github.com/syncsh/syncsh/luafsm"
 )
 
 // Defaults of a run.
@@ -38,6 +39,8 @@ type Config struct {
 	Limit   time.Duration  // of virtual time, of one test
 	Verbose bool
 	Out     io.Writer
+
+	memo luafsm.Memo // of all worlds
 }
 
 // seeds are those of each test.

@@ -97,7 +97,7 @@ func worldSeed(name string, seed uint64) uint64 {
 // perform plays a test. The error is that of the files, not of the test.
 func (c *Config) perform(ctx context.Context, f *File, name string, seed uint64, story func(string)) (*play, error) {
 	p := &play{conf: c, file: f, name: name, seed: seed}
-	w := lab.New(lab.Config{Seed: worldSeed(name, seed), Nodes: c.Nodes, Story: story})
+	w := lab.New(lab.Config{Seed: worldSeed(name, seed), Nodes: c.Nodes, Memo: &c.memo, Story: story})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p.world = &world{World: w, limit: c.Limit, late: cancel}
