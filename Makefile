@@ -39,7 +39,7 @@ check: ## gofmt, vet, staticcheck, imports, race tests, short simulation
 	$(GO) test ./internal/arch
 	@$(MAKE) --no-print-directory race
 	$(GO) vet -tags mutants ./internal/sim ./internal/mutant
-	$(GO) test -short ./internal/sim
+	$(GO) test -short ./internal/sim ./internal/spec
 	$(GO) run -tags mutants ./internal/sim -mutants $(MUTANTS_SHORT) -seeds 50
 
 race: ## race tests of the packages with goroutines

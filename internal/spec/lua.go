@@ -431,7 +431,7 @@ func (c *program) start(l *lua.LState) int {
 	fn, args := c.function(l)
 	c.play.session.Spawn(c.process, "client "+c.client.Name(), func(l *lua.LState) error {
 		_, err := shell.Call(l, fn, args...)
-		return err
+		return c.play.locate(err)
 	})
 	return 0
 }

@@ -168,10 +168,11 @@ func (p *play) test(l *lua.LState) error {
 	return nil
 }
 
-// locate keeps the innermost line of the spec in the traceback of an error.
+// locate keeps the innermost line of the spec in the traceback of the first error:
+// one in the background ends the others.
 func (p *play) locate(err error) error {
 	var api *lua.ApiError
-	if errors.As(err, &api) {
+	if errors.As(err, &api) && p.place == "" {
 		p.place = regexp.MustCompile(regexp.QuoteMeta(p.file.Path) + `:\d+`).FindString(api.StackTrace)
 	}
 	return err
