@@ -135,7 +135,7 @@ func TestWaitingAsksNothing(t *testing.T) {
 			s.sched.post(func() {
 				told := false
 				for w := range s.watches {
-					told = told || w.news.waiting != nil && len(w.news.waiting) > 0 && w.index > 0
+					told = told || len(w.news.waiting) > 0 && w.index > 0
 				}
 				n <- told
 			})
