@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/luaast"
 	"github.com/syncsh/syncsh/luafsm/internal/lib"
 	"github.com/yuin/gopher-lua/ast"
 )
@@ -310,7 +311,7 @@ func (c *checker) stmt(s ast.Stmt) {
 }
 
 func (c *checker) localAssign(s *ast.LocalAssignStmt) {
-	if isFunction(s) {
+	if luaast.IsLocalFunction(s) {
 		l := c.declare(s.Names[0], s.Line())
 		l.body = c.function(s.Exprs[0].(*ast.FunctionExpr), 0, nil, false, l)
 		return

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/syncsh/syncsh/internal/luaast"
 	"github.com/syncsh/syncsh/luafsm/internal/lib"
 	"github.com/yuin/gopher-lua/ast"
 )
@@ -76,9 +77,12 @@ func (r *rewriter) block(list []ast.Stmt, open bool) []ast.Stmt {
 		if def, ok := s.(*ast.FuncDefStmt); ok {
 			s = assignment(def)
 		}
+		if a, ok := s.(*ast.AssignStmt); ok {
+			s = luaast.Statement(a)
+		}
 		r.stmt(s)
 		out = append(out, s)
-		if l, ok := s.(*ast.LocalAssignStmt); ok && isFunction(l) {
+		if l, ok := s.(*ast.LocalAssignStmt); ok && luaast.IsLocalFunction(l) {
 			// local function f has to stay one, for f to be known in its body.
 			c := &ast.FuncCallStmt{Expr: r.closure(r.ident(l.Names[0], l.Exprs[0]))}
 			c.SetLine(l.Line())
@@ -117,7 +121,7 @@ func (r *rewriter) stmt(s ast.Stmt) {
 		}
 		r.list(s.Rhs)
 	case *ast.LocalAssignStmt:
-		if isFunction(s) {
+		if luaast.IsLocalFunction(s) {
 			r.scope.add(s.Names[0])
 			r.function(s.Exprs[0].(*ast.FunctionExpr))
 			return
@@ -188,15 +192,6 @@ func (r *rewriter) target(e ast.Expr) {
 	if a, ok := e.(*ast.AttrGetExpr); ok {
 		a.Object, a.Key = r.expr(a.Object), r.expr(a.Key)
 	}
-}
-
-// isFunction says whether s is local function f: f is then in scope in its body.
-func isFunction(s *ast.LocalAssignStmt) bool {
-	if len(s.Names) != 1 || len(s.Exprs) != 1 {
-		return false
-	}
-	_, ok := s.Exprs[0].(*ast.FunctionExpr)
-	return ok
 }
 
 func (r *rewriter) list(l []ast.Expr) {

@@ -22,19 +22,20 @@ const module = "github.com/syncsh/syncsh"
 var allowed = map[string][]string{
 	"raft":             {"internal/codec", "internal/mutant"},
 	"persist":          {"raft", "internal/codec", "internal/mutant"},
-	"luafsm":           {"raft", "internal/codec", "internal/command", "internal/mutant"},
+	"luafsm":           {"raft", "internal/codec", "internal/command", "internal/luaast", "internal/mutant"},
 	"scripts":          {"internal/command"},
 	"gossip":           {"raft", "internal/codec", "internal/wire"},
 	"client":           {"raft", "internal/codec", "internal/command", "internal/wire"},
 	"internal/arch":    {},
 	"internal/mutant":  {},
+	"internal/luaast":  {},
 	"internal/codec":   {},
 	"internal/command": {"raft", "internal/codec"},
 	"internal/wire":    {"raft", "internal/codec", "internal/command"},
 	"internal/replica": {"raft", "persist", "luafsm", "internal/codec", "internal/command", "internal/wire", "internal/mutant"},
 	"internal/sim":     {"raft", "persist", "luafsm", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica", "internal/mutant"},
 	"internal/node":    {"raft", "persist", "luafsm", "gossip", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
-	"internal/shell":   {"raft", "luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/node", "internal/tty"},
+	"internal/shell":   {"raft", "luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/luaast", "internal/wire", "internal/node", "internal/tty"},
 	"internal/lab":     {"raft", "persist", "luafsm", "internal/codec", "internal/command", "internal/wire", "internal/replica"},
 	"internal/spec":    {"luafsm", "client", "scripts", "internal/codec", "internal/command", "internal/wire", "internal/shell", "internal/lab"},
 	"internal/e2e":     {},
@@ -50,7 +51,7 @@ var allowed = map[string][]string{
 }
 
 // core is the part that decides and never acts.
-var core = []string{"raft", "luafsm", "internal/replica", "internal/codec", "internal/command"}
+var core = []string{"raft", "luafsm", "internal/replica", "internal/codec", "internal/command", "internal/luaast"}
 
 // ofTime is what of package time the core may name: types, as in
 // context.Context's methods, no clock.

@@ -9,6 +9,8 @@ import (
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/ast"
 	"github.com/yuin/gopher-lua/parse"
+
+	"github.com/syncsh/syncsh/internal/luaast"
 )
 
 // ErrIncomplete is returned when input ends where more has to follow.
@@ -168,8 +170,9 @@ func topLocals(stmts []ast.Stmt) []ast.Stmt {
 type rewriter struct{}
 
 func (r rewriter) block(stmts []ast.Stmt) {
-	for _, st := range stmts {
+	for i, st := range stmts {
 		r.stmt(st)
+		stmts[i] = luaast.Statement(st)
 	}
 }
 
