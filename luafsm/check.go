@@ -131,6 +131,9 @@ func (f *checkedFunc) context() (command.MethodKind, *checked) {
 type pending struct {
 	fn *checkedFunc
 	f  Finding
+	// loading: it does not count in a function that runs only while the script is
+	// loaded.
+	loading bool
 }
 
 type checker struct {
@@ -163,12 +166,28 @@ func (c *checker) walk() {
 func (c *checker) run() {
 	c.walk()
 	c.checkHelpers()
-	client := c.clientOnly()
+	client, chunk := c.clientOnly(), c.chunkOnly()
 	for _, p := range c.pending {
-		if !client[p.fn] {
+		if !client[p.fn] && !(p.loading && chunk[p.fn]) {
 			c.findings = append(c.findings, p.f)
 		}
 	}
+}
+
+// chunkOnly is the helpers that only the chunk, and other such helpers, name.
+// One that gets into a method in another way is found when the script is loaded.
+func (c *checker) chunkOnly() map[*checkedFunc]bool {
+	out := map[*checkedFunc]bool{}
+	used := c.users()
+	for changed := true; changed; {
+		changed = false
+		for h, by := range used {
+			if !out[h] && !slices.ContainsFunc(by, func(f *checkedFunc) bool { return !f.chunk && f != h && !out[f] }) {
+				out[h], changed = true, true
+			}
+		}
+	}
+	return out
 }
 
 // clientOnly is the helpers that only local methods, and other such helpers,
@@ -222,7 +241,7 @@ func (c *checker) report(name string, line int, format string, args ...any) {
 	}
 	key := fmt.Sprintf("%d %s", line, name)
 	col := c.src.find(name, line, max(c.seen[key]-1, 0))
-	c.pending = append(c.pending, pending{c.fn, Finding{c.src.name, line, col, fmt.Sprintf(format, args...)}})
+	c.pending = append(c.pending, pending{fn: c.fn, f: Finding{c.src.name, line, col, fmt.Sprintf(format, args...)}})
 }
 
 // note counts an identifier of the text.
@@ -508,6 +527,9 @@ func (c *checker) assign(e ast.Expr) {
 		c.report(id.Value, id.Line(), "assignment to global '%s'; write local, or keep data in self", id.Value)
 	case l.fn.chunk && !c.fn.chunk:
 		c.report(id.Value, id.Line(), "assignment to '%s', a variable of the script; keep data in self", id.Value)
+		if !c.dry {
+			c.pending[len(c.pending)-1].loading = true
+		}
 	}
 }
 

@@ -125,6 +125,13 @@ local function make() local n = 0 return {f = function() local g = function() n 
 local o = make()
 function T.replicated:x() return o.f() end`, "bad_argument: t.lua:2:1: the function changes n, a variable that would live on between calls; keep data in self"},
 		{`local T = object "t"
+local function make()
+  local a, b, c, d, e = 0, 0, 0, 0, 0
+  return function() e = e + 1 d = d + 1 c = c + 1 b = b + 1 a = a + 1 return a end
+end
+local id = make()
+function T.replicated:x() return id() end`, "bad_argument: t.lua:4:1: the function changes e, a variable that would live on between calls; keep data in self"},
+		{`local T = object "t"
 local cache = {}
 function T.replicated:x() cache.y = 1 end`, ""},
 	} {

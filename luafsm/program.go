@@ -2,6 +2,7 @@ package luafsm
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
@@ -265,16 +266,14 @@ func (z *freezer) function(f *lua.LFunction) {
 	outer := z.at
 	z.at = f.Proto
 	defer func() { z.at = outer }()
-	for i := range assigned(f.Proto) {
-		if z.err == nil {
-			name := "?"
-			if i < len(f.Proto.DbgUpvalues) {
-				name = f.Proto.DbgUpvalues[i]
-			}
-			z.err = &failure{command.CodeBadArgument, fmt.Sprintf("%s:%d:1: the function changes %s, a variable that would live on between calls; keep data in self",
-				f.Proto.SourceName, f.Proto.LineDefined, name)}
+	if changed := assigned(f.Proto); len(changed) > 0 && z.err == nil {
+		name := "?"
+		// The first, whatever the map's order: the text is a result like others.
+		if i := slices.Min(slices.Collect(maps.Keys(changed))); i < len(f.Proto.DbgUpvalues) {
+			name = f.Proto.DbgUpvalues[i]
 		}
-		break
+		z.err = &failure{command.CodeBadArgument, fmt.Sprintf("%s:%d:1: the function changes %s, a variable that would live on between calls; keep data in self",
+			f.Proto.SourceName, f.Proto.LineDefined, name)}
 	}
 	for i := range f.Upvalues {
 		_, v := z.L.GetUpvalue(f, i+1)
