@@ -324,18 +324,18 @@ func TestTerminalColours(t *testing.T) {
 		p, cmd := sit(t)
 		p.sees(prompt)
 		p.types("counter:inc(5)\r")
-		p.sawRaw("5\x1b[0m", none == "")
+		p.sawRaw(none == "", "5\x1b[0m)\r\n", "5\x1b[0m\r\n") // the line as it stays, and its result
 		p.sees(prompt)
 		p.leave(cmd)
 	}
 }
 
-// sawRaw waits for the result 5 and tells whether a sequence came before it.
-func (p *person) sawRaw(sequence string, want bool) {
+// sawRaw waits for the result 5 and tells whether sequences came with it.
+func (p *person) sawRaw(want bool, sequences ...string) {
 	p.t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	result := regexp.MustCompile(`inc\((\x1b\[[0-9;]*m)*5(\x1b\[[0-9;]*m)*\)\r\n(\x1b\[[0-9;]*m)*5`)
+	result := regexp.MustCompile(`inc\((\x1b\[[0-9;]*m)*5(\x1b\[[0-9;]*m)*\)\r\n(\x1b\[[0-9;]*m)*5(\x1b\[[0-9;]*m)*\r\n`)
 	timer := time.AfterFunc(patience, func() {
 		p.mu.Lock()
 		p.gone = true
@@ -349,8 +349,10 @@ func (p *person) sawRaw(sequence string, want bool) {
 		}
 		p.cond.Wait()
 	}
-	if bytes.Contains(p.seen, []byte(sequence)) != want {
-		p.t.Fatalf("colours: want %v in %q", want, p.seen)
+	for _, s := range sequences {
+		if bytes.Contains(p.seen, []byte(s)) != want {
+			p.t.Fatalf("%q: want %v in %q", s, want, p.seen)
+		}
 	}
 	p.seen = p.seen[result.FindIndex(p.seen)[1]:]
 }

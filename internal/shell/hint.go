@@ -12,14 +12,17 @@ import (
 // Paint colours the line that is typed and puts the hint below it; readline
 // redraws with what it returns, and removes what is below the line before that.
 func (t *terminal) Paint(line []rune, pos int) []rune {
-	text := string(line)
-	if t.console == nil || t.rl == nil || strings.HasSuffix(text, "\n") {
-		return line // not ready yet, or the line is done
+	if t.console == nil || t.rl == nil {
+		return line // not ready yet
 	}
+	text, end := strings.CutSuffix(string(line), "\n")
 	d := t.console.Session.Description()
 	out := text
 	if t.colours && !strings.HasPrefix(strings.TrimSpace(text), ".") {
 		out = highlight(text, func(name string) bool { _, ok := object(d, name); return ok })
+	}
+	if end { // the line is done: it keeps its colours and loses its hint
+		return []rune(out + "\n")
 	}
 	hint := hintFor(d, t.console.dots, string(line[:pos]))
 	width := readline.GetScreenWidth()
