@@ -8,7 +8,7 @@ import (
 )
 
 // segmentOverhead bounds what the head of a segment and its first record take.
-const segmentOverhead = segmentHeadBytes + recordHeadBytes + 64
+const segmentOverhead = segmentHeadBytes + recordHeadBytes + 72
 
 // segmentStart is what a segment begins with.
 type segmentStart struct {
@@ -25,8 +25,7 @@ type segmentStart struct {
 // that is there is whole.
 func (d *Dir) begin(l *log, s *segmentStart) error {
 	name, size := d.takeSpare(s.size)
-	stale := name != ""
-	if !stale {
+	if name == "" {
 		if err := d.Room(); err != nil {
 			return err // Reserve tries again: each try may write a segment of zeros
 		}
@@ -48,12 +47,10 @@ func (d *Dir) begin(l *log, s *segmentStart) error {
 	if s.synced {
 		head.flags |= flagSynced
 	}
-	if stale {
-		head.flags |= flagStale
-	}
 	b, prev := encodeStart(head, s.mark)
 	end := int64(len(b))
-	b = append(b, make([]byte, recordHeadBytes)...)
+	// A process that ended right here before may have left a longer start.
+	b = append(b, make([]byte, segmentOverhead-len(b))...)
 	_, err = f.WriteAt(b, 0)
 	if err == nil {
 		err = f.Sync()
@@ -78,27 +75,19 @@ func (d *Dir) begin(l *log, s *segmentStart) error {
 // encodeStart returns the head of a segment and its first record, and the head
 // sum of the latter.
 func encodeStart(head segmentHead, m mark) (b []byte, prev uint32) {
-	b = head.append(make([]byte, 0, segmentOverhead+recordHeadBytes))
+	b = head.append(make([]byte, 0, segmentOverhead))
 	headSum := crc32.Checksum(b[:segmentHeadBytes-4], castagnoli)
 	b = append(b, make([]byte, recordHeadBytes)...)
 	start := len(b)
-	b = appendItem(b, itemHead, uint64(m.end))
+	b = appendHead(b, m.end, m.term)
 	b = appendHardState(b, m.hard)
-	h := recordHead{
-		length: uint32(len(b) - start),
-		sum:    crc32.Checksum(b[start:], castagnoli),
-		prev:   headSum,
-		synced: segmentHeadBytes,
-	}
-	prev = h.put(b[segmentHeadBytes:], place{node: head.node, segment: head.number, offset: segmentHeadBytes})
-	for len(b)%recordAlign != 0 {
-		b = append(b, 0)
-	}
-	return b, prev
+	n := len(b) - start
+	b = endRecord(b)
+	at := place{node: head.node, segment: head.number, offset: segmentHeadBytes}
+	return b, putRecord(b[segmentHeadBytes:], n, headSum, segmentHeadBytes, at)
 }
 
-// takeSpare returns the name and size of a prepared or recycled segment of at least size
-// bytes; the name is empty when there is none.
+// takeSpare returns the name and size of a prepared segment of at least size bytes; the name is empty when there is none.
 func (d *Dir) takeSpare(size int64) (name string, got int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -109,19 +98,6 @@ func (d *Dir) takeSpare(size int64) (name string, got int64) {
 		}
 	}
 	return "", 0
-}
-
-// newSpare reserves the name of a spare of the given size; it is empty when
-// there are enough, or the size is not the usual one. coming is the number of
-// those reserved and not yet in spares.
-func (d *Dir) newSpare(size int64, coming int) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if size != d.opt.SegmentBytes || len(d.spares)+coming >= sparesMax {
-		return ""
-	}
-	d.spareNext++
-	return spareName(d.spareNext)
 }
 
 // prepareAhead has a segment zeroed on another goroutine, if there is none to

@@ -23,7 +23,7 @@ const (
 	// Options.SegmentBytes.
 	firstSegmentBytes = 1 << 20
 	segmentGrowth     = 4
-	// sparesMax is how many segments are kept to be used again.
+	// sparesMax is how many prepared segments are kept.
 	sparesMax = 2
 	// saveBytesMax bounds one Save, and so one record.
 	saveBytesMax = 512 << 20
@@ -34,6 +34,9 @@ const (
 	keepBufferBytes = 8 << 20
 	// zeroBytes is how much is zeroed by one write.
 	zeroBytes = 256 << 10
+	// sectorBytes is what a disk writes whole or not at all, and the unit in which a
+	// crash of a MemFS keeps or loses unsynced writes.
+	sectorBytes = 512
 
 	defaultKeepSnapshots = 2
 )
@@ -96,7 +99,7 @@ type Dir struct {
 	snapshots []raft.SnapshotMeta // verified ones, ascending
 	broken    map[string]bool     // names of snapshots that are not good
 	tmpNext   int
-	spares    []string // names of segments to use again
+	spares    []string // names of prepared segments
 	spareNext uint64   // number for the next one
 	preparing bool
 	noRoom    error // why there was no space for another segment; nil: there was
@@ -131,7 +134,7 @@ func (d *Dir) open() error {
 	return d.readIdentity()
 }
 
-// tidy removes half-made files and finds the segments to use again. Nothing
+// tidy removes half-made files and finds the prepared segments. Nothing
 // refers to the former, and the latter are only room.
 func (d *Dir) tidy(names []string) error {
 	for _, name := range names {

@@ -33,14 +33,19 @@
 //   - If a record or segment that was written later says that the place was
 //     synced before, stored data was lost: DamageError. Later records are looked
 //     for in all of the segment and count even if only their head is good.
-//   - Otherwise the log is cut there, and Recovered.Torn says so. All that was
+//   - Otherwise, if a part of it that a disk writes in one piece (a sector of 512
+//     bytes), or its end, is still zero as it was before, its write did not come
+//     to its end: the log is cut there, and Recovered.Torn says so. All that was
 //     written after it was under way at the same time, and is cut with it.
+//   - Otherwise all of it was written, and may have been acknowledged: DamageError.
 //
-// One case can't be told apart: damage, after a sync, of the very last record,
-// or of the last ones without exception, looks like a torn write and is cut.
-// If all their bytes became zeros it looks like the end of the log and is not
-// even reported. This is for the other members to make good: the log is one
-// copy of several.
+// For that the log lies in zeros, head and record end in a byte that is never
+// zero, and the head counts the sectors that are zeros by themselves.
+//
+// What can't be told apart is damage that makes zeros of a whole sector, or of
+// the end, of the very last record: it is cut like a torn write. If all its bytes
+// became zeros it looks like the end of the log and is not even reported. This is
+// for the other members to make good: the log is one copy of several.
 //
 // A file that is shorter or longer than it was made is damage, a missing last
 // segment too, as the one before it says that it was there. Damage is never
@@ -48,8 +53,8 @@
 //
 // # The log's files
 //
-// Segments are written to their full size with zeros before they are used, and
-// old ones are used again, so that a sync has no metadata to write. A record is
+// Segments are written to their full size with zeros before they are used, so that
+// a sync has no metadata to write. A record is
 // good in one place only: its checksum covers the node, the segment and the
 // offset. The first segments are small, so that a new directory is there at
 // once; a Save that does not fit a segment gets one of its own size. A Save is
@@ -59,7 +64,7 @@
 // After a crash while a Sync was under way, each Save of it is there or not; of
 // the Saves, a first part is there.
 //
-// It is assumed that a write of bytes that are already there harms nothing else
-// in the sector, and that a rename is atomic. docs/FORMATS.md has the
+// It is assumed that a sector of 512 bytes is written whole or not at all, that a
+// write of bytes that are already there harms nothing else in the sector, and that a rename is atomic. docs/FORMATS.md has the
 // byte tables.
 package persist

@@ -67,21 +67,26 @@ func handSegment(payloads ...[]byte) []byte {
 		of.u64(handNode)
 		of.u64(1)
 		of.u64(at)
+		var rest bytesOf
+		rest.raw(p...)
+		for len(rest)%8 != 7 {
+			rest.raw(0)
+		}
+		rest.raw(0xa5)
 		of.u32(uint32(len(p)))
-		of.u32(crc32c(p))
+		of.u32(crc32c(rest))
 		of.u32(prev)
-		of.u64(synced)
+		of.u32(uint32(synced))
+		of.raw(0, 0, 0, 0xa5) // no sector of zeros
 		sum := crc32c(of)
 		head.u32(uint32(len(p)))
 		head.u32(sum)
-		head.u32(crc32c(p))
+		head.u32(crc32c(rest))
 		head.u32(prev)
-		head.u64(synced)
+		head.u32(uint32(synced))
+		head.raw(0, 0, 0, 0xa5)
 		b.raw(head...)
-		b.raw(p...)
-		for len(b)%8 != 0 {
-			b.raw(0)
-		}
+		b.raw(rest...)
 		prev, synced = sum, at
 	}
 	return append(b, make([]byte, 4096-len(b))...)
@@ -131,7 +136,7 @@ func TestFormatTables(t *testing.T) {
 	m.WriteFile(filepath.Join(testPath, "identity"), handIdentity())
 	m.WriteFile(filepath.Join(testPath, "snapshot-00000000000000000005-00000000000000000002.snap"), handSnapshot())
 	m.WriteFile(filepath.Join(testPath, "000001.wal"), handSegment(
-		[]byte{0x92, 5, 0, 0x94, 1, 0, 0, 0},                                         // head 0, hard state 0 0 0
+		[]byte{0x93, 5, 0, 0, 0x94, 1, 0, 0, 0},                                      // head 0, hard state 0 0 0
 		[]byte{0x94, 1, 2, 3, 5, 0x92, 4, 5, 0x96, 3, 7, 2, 2, 2, 0xc4, 2, 'h', 'i'}, // hard state, reset to 5, entry 6 to 7
 		[]byte{0x96, 3, 8, 2, 1, 1, 0xc4, 0},                                         // entry 8
 		[]byte{0x92, 2, 7, 0x96, 3, 8, 4, 1, 1, 0xc4, 0},                             // truncate to 7, entry 8 of term 4
@@ -169,7 +174,15 @@ func TestFormatTables(t *testing.T) {
 	must(t, d.Sync())
 	b, err := m.ReadFile(filepath.Join(testPath, "000001.wal"))
 	must(t, err)
-	if payload := []byte{0x96, 3, 9, 4, 1, 2, 0xc4, 1, 'x'}; !bytes.Contains(b, payload) {
-		t.Fatalf("no %x in the segment", payload)
+	if rest := []byte{0x96, 3, 9, 4, 1, 2, 0xc4, 1, 'x', 0, 0, 0, 0, 0, 0, 0xa5}; !bytes.Contains(b, rest) {
+		t.Fatalf("no %x in the segment", rest)
+	}
+	at := d.log.offset
+	must(t, d.Append(save(raft.Entry{Index: 10, Term: 4, Span: 1, Kind: raft.EntryBatch, Data: make([]byte, 1500)})))
+	must(t, d.Sync())
+	b, err = m.ReadFile(filepath.Join(testPath, "000001.wal"))
+	must(t, err)
+	if head := b[at : at+24]; at > 512-24 || !bytes.Equal(head[20:], []byte{2, 0, 0, 0xa5}) { // bytes 512 to 1535 are zeros
+		t.Fatalf("head %x at %d", head, at)
 	}
 }

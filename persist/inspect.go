@@ -349,10 +349,11 @@ func (s *SegmentInfo) scan(buf []byte, visit func(*Record) error) (end int64, er
 			return offset, nil
 		}
 		payload := buf[offset+recordHeadBytes:][:h.length]
-		if crc32.Checksum(payload, castagnoli) != h.sum {
+		size := recordBytes(len(payload))
+		if crc32.Checksum(buf[offset+recordHeadBytes:offset+size], castagnoli) != h.sum {
 			return offset, nil
 		}
-		rec := Record{Segment: s.Name, Offset: offset, Bytes: recordBytes(len(payload)), Synced: h.synced}
+		rec := Record{Segment: s.Name, Offset: offset, Bytes: size, Synced: h.synced}
 		d := codec.NewDecoder(payload)
 		for d.Left() > 0 {
 			it, err := readItem(&d)

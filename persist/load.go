@@ -32,6 +32,10 @@ type Torn struct {
 	Bytes  int64  // from there to the last byte that was not zero
 }
 
+// TornMeaning is for people, beside what a Torn says: what was cut may have been
+// acknowledged after all.
+const TornMeaning = "a crash leaves one that was never acknowledged (but with durability async), a disk that lost stored sectors one that was"
+
 func (t *Torn) String() string {
 	return fmt.Sprintf("wal %s@%d: torn record, %d bytes cut", t.File, t.Offset, t.Bytes)
 }
@@ -148,6 +152,7 @@ type replay struct {
 	sums    []uint32
 	ends    []raft.Index // where the log ended behind each segment
 	base    raft.Index   // the log begins behind it
+	first   raft.Term    // of the entry at base, 0 when not known
 	reset   bool         // because of a reset that was read
 	last    mark
 	entries []raft.Entry
@@ -250,7 +255,7 @@ func (r *replay) segment(i int) (cut bool, err error) {
 		start := r.offset + recordHeadBytes
 		payload := r.buf[start : start+int64(h.length)]
 		next := r.offset + recordBytes(len(payload))
-		if crc32.Checksum(payload, castagnoli) != h.sum && !mutant.On(mutant.RecordSumUnchecked) {
+		if crc32.Checksum(r.buf[start:next], castagnoli) != h.sum && !mutant.On(mutant.RecordSumUnchecked) {
 			return r.endOf(i, next)
 		}
 		if h.prev != r.prev {
@@ -273,40 +278,56 @@ func (r *replay) endOf(i int, from int64) (cut bool, err error) {
 		// vote is in no other place.
 		return false, damage(name, r.offset, "damaged record: the first one of a segment is synced before the segment is used")
 	}
-	later, synced := r.laterRecords(i, from)
-	if (r.syncedWhole(i) || synced > r.offset) && !mutant.On(mutant.DamageCut) {
-		return false, damage(name, r.offset, "damaged record: what was stored here was synced, and good data follows")
+	if r.syncedWhole(i) || r.laterSynced(i, from) > r.offset {
+		if !mutant.On(mutant.DamageCut) {
+			return false, damage(name, r.offset, "damaged record: what was stored here was synced, and good data follows")
+		}
+	} else if !r.unfinished(i) && !mutant.On(mutant.TailCut) {
+		return false, damage(name, r.offset, "damaged record: all of it was written, and it is not what was written")
 	}
-	if i+1 < len(r.heads) {
-		r.tear(name)
-		return true, nil
-	}
-	headEnd := min(r.offset+recordHeadBytes, int64(len(r.buf)))
-	looked := r.buf[r.offset:]
-	if r.heads[i].flags&flagStale != 0 {
-		looked = r.buf[r.offset:headEnd]
-	}
-	if later || !allZero(looked) {
+	if i+1 < len(r.heads) || !allZero(r.buf[r.offset:]) {
 		r.tear(name)
 		return true, nil
 	}
 	return false, nil
 }
 
+// unfinished tells whether the write of the record at r.offset of segment i, which
+// is not good, did not come to its end: a part of it that the disk writes in one
+// piece, or its end, is as it was before, zero. Where neither is so, all of the
+// record is there, and it is damaged.
+func (r *replay) unfinished(i int) bool {
+	at := place{node: r.heads[i].node, segment: r.heads[i].number, offset: r.offset}
+	if r.offset+recordHeadBytes > int64(len(r.buf)) {
+		return true // no record has room here
+	}
+	if h, _, ok := parseRecordHead(r.buf, at); ok {
+		rec := r.buf[r.offset:][:recordBytes(int(h.length))]
+		return rec[len(rec)-1] == 0 || zeroSectors(rec, r.offset) > h.zeros
+	}
+	head := r.buf[r.offset:][:recordHeadBytes]
+	if head[recordHeadBytes-1] == 0 || allZero(head[:recordHeadBytes-1]) {
+		return true
+	}
+	// A head may lie in two sectors, and the first one be missing.
+	border := sectorBytes - r.offset%sectorBytes
+	return border < recordHeadBytes && allZero(head[:border])
+}
+
 func (r *replay) tear(name string) {
 	r.torn = &Torn{File: name, Offset: r.offset, Bytes: int64(len(bytes.TrimRight(r.buf[r.offset:], "\x00")))}
 }
 
-// laterRecords looks for heads of records at and behind from, and for the
+// laterSynced looks for heads of records at and behind from, and returns the
 // highest offset that one of them knew to be synced.
-func (r *replay) laterRecords(i int, from int64) (found bool, synced int64) {
+func (r *replay) laterSynced(i int, from int64) (synced int64) {
 	at := place{node: r.heads[i].node, segment: r.heads[i].number}
 	for at.offset = from; at.offset < int64(len(r.buf)); at.offset += recordAlign {
 		if h, _, ok := parseRecordHead(r.buf, at); ok {
-			found, synced = true, max(synced, h.synced)
+			synced = max(synced, h.synced)
 		}
 	}
-	return found, synced
+	return synced
 }
 
 func allZero(b []byte) bool {
@@ -368,13 +389,14 @@ func (r *replay) item(i int, it *item) error {
 	case itemTruncate:
 		return r.truncate(raft.Index(it.n))
 	case itemReset:
-		r.base, r.entries, r.reset = raft.Index(it.n), nil, true
+		r.base, r.first, r.entries, r.reset = raft.Index(it.n), 0, nil, true
 		r.last.end, r.last.term = r.base, 0
 		// What is in earlier segments is void.
 		clear(r.ends)
 	case itemHead:
 		if i == 0 {
-			r.base, r.last.end = raft.Index(it.n), raft.Index(it.n)
+			r.base, r.first = raft.Index(it.n), it.term
+			r.last.end, r.last.term = r.base, r.first
 		} else if r.last.end != raft.Index(it.n) {
 			return fmt.Errorf("log at index %d, but the segment was begun at %d", r.last.end, it.n)
 		}
@@ -404,7 +426,7 @@ func (r *replay) truncate(to raft.Index) error {
 		// What was truncated is in segments that were compacted away: a snapshot
 		// behind r.base was there. The log before the cut is not known, the log
 		// behind it is whole.
-		r.base, r.entries = to, nil
+		r.base, r.first, r.entries = to, 0, nil
 	}
 	n := len(r.entries)
 	for n > 0 && r.entries[n-1].Index > to {
@@ -440,6 +462,10 @@ func (r *replay) gap(numbers, old []uint64, bad []error) error {
 func (r *replay) fit() (bool, error) {
 	index := r.snapshotIndex()
 	if r.base == index {
+		if r.snapshot != nil && r.first != 0 && r.first != r.snapshot.Term {
+			r.entries = nil
+			return false, nil
+		}
 		return true, nil
 	}
 	for i := range r.entries {
@@ -476,12 +502,7 @@ func (d *Dir) finishLoad(r *replay, old []uint64) error {
 	}
 	l.file, d.log = f, l
 	if r.torn != nil {
-		// Bytes of the torn write must not turn into records once new ones lie
-		// before them.
-		if err := zero(f, r.offset, l.size); err != nil {
-			return err
-		}
-		if err := f.Sync(); err != nil {
+		if err := wipe(f, r.offset, l.size); err != nil {
 			return err
 		}
 	}
@@ -517,6 +538,25 @@ func (d *Dir) finishLoad(r *replay, old []uint64) error {
 		return d.writeIdentity(d.identity, true)
 	}
 	return nil
+}
+
+// wipe takes what is left of a torn write off the end of a segment: it must not
+// turn into records once new ones lie before it. First, by itself, goes the mark
+// that the record's head was written, so that an interrupted wipe does not leave
+// what looks like a damaged record.
+func wipe(f File, from, to int64) error {
+	if mark := from + recordHeadBytes - 1; mark < to {
+		if _, err := f.WriteAt([]byte{0}, mark); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := zero(f, from, to); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // storeEarlier makes the segments before the last durable that no later one says

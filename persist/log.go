@@ -3,7 +3,6 @@ package persist
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
 	"github.com/syncsh/syncsh/raft"
@@ -165,11 +164,9 @@ func (l *log) openRecord() {
 	l.pending = append(l.pending, pending{start: len(l.buf), end: len(l.buf)})
 }
 
-// pad ends the last record: the next one begins aligned.
+// pad ends the last record, once: the next one begins aligned.
 func (l *log) pad() {
-	for len(l.buf)%recordAlign != 0 {
-		l.buf = append(l.buf, 0)
-	}
+	l.buf = endRecord(l.buf)
 }
 
 // ResetLog is Append of a Save that only has a Reset.
@@ -236,9 +233,7 @@ func (d *Dir) flush(l *log) error {
 			}
 			if err := d.rotate(l, bytes); err != nil {
 				if errors.Is(err, ErrNoRoom) {
-					if herr := d.hold(l, i); herr != nil {
-						return herr
-					}
+					l.hold(i)
 				}
 				return err
 			}
@@ -290,14 +285,9 @@ func (d *Dir) syncReset(l *log) error {
 
 // sealRecord fills in the head of a record that goes to offset at.
 func (l *log) sealRecord(p *pending, at int64) {
-	payload := l.buf[p.start:p.end]
-	h := recordHead{
-		length: uint32(len(payload)),
-		sum:    crc32.Checksum(payload, castagnoli),
-		prev:   l.prev,
-		synced: l.synced,
-	}
-	l.prev = h.put(l.buf[p.start-recordHeadBytes:], l.place(at))
+	n := p.end - p.start
+	rec := l.buf[p.start-recordHeadBytes:][:recordBytes(n)]
+	l.prev = putRecord(rec, n, l.prev, l.synced, l.place(at))
 }
 
 func (l *log) place(offset int64) place {
@@ -312,18 +302,8 @@ func (d *Dir) write(l *log, records []pending, end int64) error {
 		return nil
 	}
 	start := records[0].start - recordHeadBytes
-	b := l.buf[start : start+int(end-l.offset)]
-	// Zeros behind the last record say where the log ends, whatever a recycled
-	// segment holds there. Behind records of the same buffer that go to the next
-	// segment there is none to spare: these begin with a head not yet filled in.
-	if len(l.buf) == start+len(b) {
-		n := min(recordHeadBytes, l.size-end)
-		l.buf = append(l.buf, make([]byte, n)...)
-		b = l.buf[start : start+len(b)+int(n)]
-		l.buf = l.buf[:len(l.buf)-int(n)]
-	}
 	l.unsynced = true
-	if _, err := l.file.WriteAt(b, l.offset); err != nil {
+	if _, err := l.file.WriteAt(l.buf[start:start+int(end-l.offset)], l.offset); err != nil {
 		return d.segmentError(l, err)
 	}
 	l.offset = end
@@ -370,10 +350,10 @@ func (d *Dir) rotate(l *log, bytes int64) error {
 func writeSeal(f File, next uint64, at place, prev uint32, synced int64) error {
 	b := make([]byte, recordHeadBytes, sealBytes)
 	b = appendItem(b, itemSeal, next)
-	payload := b[recordHeadBytes:]
-	h := recordHead{length: uint32(len(payload)), sum: crc32.Checksum(payload, castagnoli), prev: prev, synced: synced}
-	h.put(b, at)
-	_, err := f.WriteAt(b[:sealBytes], at.offset)
+	n := len(b) - recordHeadBytes
+	b = endRecord(b)
+	putRecord(b, n, prev, synced, at)
+	_, err := f.WriteAt(b, at.offset)
 	return err
 }
 
@@ -401,32 +381,14 @@ func (d *Dir) Compact(upTo raft.Index) error {
 	return nil
 }
 
-// retire takes segments out of the log, to be used again or removed.
+// retire takes segments out of the log. They are not used again as they are:
+// behind the log's end are zeros, or nobody could tell what of the last write
+// arrived.
 func (d *Dir) retire(old []segment) error {
-	var spares []string
 	for _, s := range old {
-		name := d.newSpare(s.size, len(spares))
-		if name == "" {
-			if err := d.fs.Remove(d.file(segmentName(s.number))); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := d.fs.Rename(d.file(segmentName(s.number)), d.file(name)); err != nil {
+		if err := d.fs.Remove(d.file(segmentName(s.number))); err != nil {
 			return err
 		}
-		spares = append(spares, name)
 	}
-	// Before a spare is written to, its old name must be gone for good: else a
-	// crash brings that name back with foreign content.
-	if err := d.fs.SyncDir(d.path); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.spares = append(d.spares, spares...)
-	if len(spares) > 0 {
-		d.noRoom = nil
-	}
-	return nil
+	return d.fs.SyncDir(d.path)
 }

@@ -33,9 +33,6 @@ const (
 // makes it fail. A write that fails stores keep of its bytes first.
 type Fault func(n int, op Op, path string) (keep int, err error)
 
-// sectorBytes is the unit in which a crash keeps or loses unsynced writes.
-const sectorBytes = 512
-
 // MemFS is a file system in memory that remembers what was not synced. Crash
 // loses it, in whole or in parts, as a power failure may: a write keeps any
 // subset of its sectors, a directory any subset of its changes. Directories
@@ -431,6 +428,9 @@ func (m *MemFS) Remove(path string) error {
 	n, err := m.node("remove", path)
 	if err != nil {
 		return err
+	}
+	if m.full {
+		m.room += int64(len(n.data))
 	}
 	d, name, err := m.dir(path)
 	if err != nil {

@@ -14,7 +14,7 @@ const (
 	itemTruncate  = 2 // index: entries above it are gone
 	itemEntry     = 3 // index, term, span, kind, data
 	itemReset     = 4 // index: the log is empty and goes on after it
-	itemHead      = 5 // index: first item of a segment, where the log ended before it
+	itemHead      = 5 // index, term: first item of a segment, where the log ended before it
 	itemSeal      = 6 // number of the next segment, which is durable
 )
 
@@ -46,10 +46,18 @@ func appendItem(b []byte, kind, n uint64) []byte {
 	return codec.AppendUint(b, n)
 }
 
+func appendHead(b []byte, index raft.Index, term raft.Term) []byte {
+	b = codec.AppendArrayLen(b, 3)
+	b = codec.AppendUint(b, itemHead)
+	b = codec.AppendUint(b, uint64(index))
+	return codec.AppendUint(b, uint64(term))
+}
+
 // item is one item that was read.
 type item struct {
 	kind  uint64
-	n     uint64 // of an item that has one number
+	n     uint64    // of an item that begins with an index, or has one number
+	term  raft.Term // of a head
 	hard  raft.HardState
 	entry raft.Entry // Data aliases the payload
 }
@@ -61,6 +69,8 @@ func itemLen(kind uint64) int {
 		return 4
 	case itemEntry:
 		return 6
+	case itemHead:
+		return 3
 	}
 	return 2
 }
@@ -96,7 +106,7 @@ func readItem(d *codec.Decoder) (it item, err error) {
 		it.entry = raft.Entry{Index: raft.Index(v[0]), Term: raft.Term(v[1]), Span: uint32(v[2]), Kind: raft.EntryKind(v[3])}
 		it.entry.Data, err = d.Bytes()
 	default:
-		it.n = v[0]
+		it.n, it.term = v[0], raft.Term(v[1])
 	}
 	return it, err
 }

@@ -62,8 +62,8 @@ func (d *Dir) Room() error {
 }
 
 // hold keeps the records from the first one that found no room for a later
-// flush, and ends the log behind what was written.
-func (d *Dir) hold(l *log, first int) error {
+// flush.
+func (l *log) hold(first int) {
 	from := l.pending[first].start - recordHeadBytes
 	end := l.pending[len(l.pending)-1].end // without the padding: the record may take more
 	l.buf = append(l.buf[:0], l.buf[from:end]...)
@@ -72,12 +72,4 @@ func (d *Dir) hold(l *log, first int) error {
 		l.pending[i].start -= from
 		l.pending[i].end -= from
 	}
-	// In a recycled segment old bytes may follow, which the next Load would take
-	// for a torn record.
-	n := min(recordHeadBytes, l.size-l.offset)
-	l.unsynced = true
-	if _, err := l.file.WriteAt(make([]byte, n), l.offset); err != nil {
-		return d.segmentError(l, err)
-	}
-	return nil
 }

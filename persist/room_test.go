@@ -59,12 +59,12 @@ func TestNoRoomIsFoundAhead(t *testing.T) {
 // durable, and is when space is back; what is durable is found by a process that
 // comes between (scenario 55).
 func TestNoRoomHolds(t *testing.T) {
-	for _, recycled := range []bool{false, true} {
-		t.Run(fmt.Sprintf("recycled=%v", recycled), func(t *testing.T) {
+	for _, compacted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("compacted=%v", compacted), func(t *testing.T) {
 			m := NewMemFS()
 			d, _ := mustOpen(t, testOptions(m))
 			from := raft.Index(1)
-			if recycled {
+			if compacted {
 				fill(t, d, 1, 60, 1, 300)
 				snapshot(t, d, 60, 1)
 				must(t, d.Compact(60))
@@ -104,7 +104,7 @@ func TestNoRoomHolds(t *testing.T) {
 }
 
 // TestCompactionGivesRoom: a snapshot of what was applied frees segments, and the
-// log goes on in them although the disk is as full as before.
+// log goes on in their room although no other came free.
 func TestCompactionGivesRoom(t *testing.T) {
 	m := NewMemFS()
 	d, _ := mustOpen(t, testOptions(m))
@@ -142,8 +142,8 @@ func TestWriteWithoutSpaceIsDead(t *testing.T) {
 	}
 }
 
-// TestNoRoomInTheMiddle: the first records of one write find room in a recycled
-// segment, the last ones do not: the log ends cleanly before the old bytes.
+// TestNoRoomInTheMiddle: the first records of one write find room in the
+// segment, the last ones do not: the log ends cleanly before these.
 func TestNoRoomInTheMiddle(t *testing.T) {
 	m := NewMemFS()
 	o := Options{FS: m, SegmentBytes: 4 << 20, Sync: true}

@@ -24,11 +24,14 @@ const (
 	tmpSuffix         = ".tmp"
 	segmentRoundBytes = 4096
 
+	// writtenMark is the last byte of every head and of every record. Both were
+	// zero before, so a zero in its place says that the write did not come so far.
+	// No flipped bit makes it zero.
+	writtenMark = 0xa5
+
 	// flagSynced: all before this segment was synced before it was begun.
 	flagSynced = 1 << 0
-	// flagStale: behind the records may be bytes of an older segment.
-	flagStale = 1 << 1
-	flagsAll  = flagSynced | flagStale
+	flagsAll   = flagSynced
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -94,14 +97,17 @@ func parseSegmentHead(b []byte, node raft.ID, number uint64) (h segmentHead, sum
 // recordHead is the head of a record.
 type recordHead struct {
 	length uint32 // of the payload, never 0
-	sum    uint32 // CRC32C of the payload
+	sum    uint32 // CRC32C of what is behind the head: the payload and the record's end
 	prev   uint32 // head sum of the record before, or of the segment's head
 	synced int64  // everything before this offset was synced before this record was written
+	zeros  uint32 // sectors of the record that are zeros although they were written
 }
 
+// zerosMax is what 24 bits hold; no record has as many sectors.
+const zerosMax = 1<<24 - 1
+
 // place is where a record is. It goes into the head's sum, so that a record is
-// good in one place only: neither the bytes of a recycled segment nor a
-// misdirected write pass for a record.
+// good in one place only: no misdirected write passes for a record.
 type place struct {
 	node    raft.ID
 	segment uint64
@@ -116,8 +122,13 @@ func (h recordHead) headSum(at place) uint32 {
 	binary.LittleEndian.PutUint32(b[24:], h.length)
 	binary.LittleEndian.PutUint32(b[28:], h.sum)
 	binary.LittleEndian.PutUint32(b[32:], h.prev)
-	binary.LittleEndian.PutUint64(b[36:], uint64(h.synced))
+	binary.LittleEndian.PutUint64(b[36:], h.tail())
 	return crc32.Checksum(b[:], castagnoli)
+}
+
+// tail is the last 8 bytes of the head.
+func (h recordHead) tail() uint64 {
+	return uint64(uint32(h.synced)) | uint64(h.zeros)<<32 | writtenMark<<56
 }
 
 // put writes the head into b and returns its sum.
@@ -127,8 +138,42 @@ func (h recordHead) put(b []byte, at place) uint32 {
 	binary.LittleEndian.PutUint32(b[4:], headSum)
 	binary.LittleEndian.PutUint32(b[8:], h.sum)
 	binary.LittleEndian.PutUint32(b[12:], h.prev)
-	binary.LittleEndian.PutUint64(b[16:], uint64(h.synced))
+	binary.LittleEndian.PutUint64(b[16:], h.tail())
 	return headSum
+}
+
+// putRecord fills in the head of a record whose payload of n bytes and end are
+// there, and returns the head's sum.
+func putRecord(rec []byte, n int, prev uint32, synced int64, at place) (headSum uint32) {
+	h := recordHead{
+		length: uint32(n),
+		sum:    crc32.Checksum(rec[recordHeadBytes:], castagnoli),
+		prev:   prev,
+		synced: synced,
+		zeros:  zeroSectors(rec, at.offset),
+	}
+	return h.put(rec, at)
+}
+
+// endRecord appends the end of a record: zeros up to a multiple of recordAlign,
+// of which the last one is the mark. b begins at such a multiple.
+func endRecord(b []byte) []byte {
+	for len(b)%recordAlign != recordAlign-1 {
+		b = append(b, 0)
+	}
+	return append(b, writtenMark)
+}
+
+// zeroSectors counts the sectors within a record at an offset of its segment,
+// behind its head, that are all zeros.
+func zeroSectors(rec []byte, offset int64) (n uint32) {
+	first := (offset + recordHeadBytes + sectorBytes - 1) / sectorBytes * sectorBytes
+	for at := first - offset; at+sectorBytes <= int64(len(rec)); at += sectorBytes {
+		if s := rec[at : at+sectorBytes]; s[0] == 0 && allZero(s) {
+			n++
+		}
+	}
+	return min(n, zerosMax)
 }
 
 // parseRecordHead reads the head of a record at offset at.offset of the whole
@@ -142,11 +187,12 @@ func parseRecordHead(seg []byte, at place) (h recordHead, headSum uint32, ok boo
 		length: binary.LittleEndian.Uint32(b[0:]),
 		sum:    binary.LittleEndian.Uint32(b[8:]),
 		prev:   binary.LittleEndian.Uint32(b[12:]),
-		synced: int64(binary.LittleEndian.Uint64(b[16:])),
+		synced: int64(binary.LittleEndian.Uint32(b[16:])),
+		zeros:  binary.LittleEndian.Uint32(b[20:]) & zerosMax,
 	}
 	// The bounds are checked first because they are cheap and nearly always fail
 	// on bytes that are no head.
-	if h.length == 0 || int64(h.length) > int64(len(seg))-at.offset-recordHeadBytes ||
+	if b[recordHeadBytes-1] != writtenMark || h.length == 0 || recordBytes(int(h.length)) > int64(len(seg))-at.offset ||
 		h.synced < segmentHeadBytes || h.synced > at.offset {
 		return h, 0, false
 	}
@@ -154,9 +200,10 @@ func parseRecordHead(seg []byte, at place) (h recordHead, headSum uint32, ok boo
 	return h, headSum, h.headSum(at) == headSum
 }
 
-// recordBytes is the room that a record with a payload of n bytes takes.
+// recordBytes is the room that a record with a payload of n bytes takes, its end
+// included.
 func recordBytes(n int) int64 {
-	return (recordHeadBytes + int64(n) + recordAlign - 1) &^ (recordAlign - 1)
+	return (recordHeadBytes + int64(n) + recordAlign) &^ (recordAlign - 1)
 }
 
 func segmentName(number uint64) string { return fmt.Sprintf("%06d%s", number, segmentSuffix) }

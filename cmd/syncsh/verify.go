@@ -157,7 +157,7 @@ func (v *verified) print() {
 		fmt.Printf("damaged: %s\n", d.Text)
 	}
 	if v.Torn != nil {
-		fmt.Printf("unfinished write at %s@%d, %d bytes: the next start cuts it off\n", v.Torn.File, v.Torn.Offset, v.Torn.Bytes)
+		fmt.Printf("unfinished write at %s@%d, %d bytes: the next start cuts it off; %s\n", v.Torn.File, v.Torn.Offset, v.Torn.Bytes, persist.TornMeaning)
 	}
 	for _, n := range v.Notes {
 		fmt.Printf("note: %s\n", n)

@@ -49,6 +49,7 @@ const (
 	SnapshotUnsynced   // a snapshot gets its name before its bytes are on disk
 	RenameUnsynced     // a snapshot's name is not made durable
 	DamageCut          // damage in the middle of the log is cut like a torn tail
+	TailCut            // and so is damage of the last record
 
 	// luafsm
 	SerialUnchecked  // a further try of a call runs again
@@ -94,6 +95,7 @@ var names = [bugs]string{
 	SnapshotUnsynced:   "snapshot-unsynced",
 	RenameUnsynced:     "rename-unsynced",
 	DamageCut:          "damage-cut",
+	TailCut:            "tail-cut",
 	SerialUnchecked:    "serial-unchecked",
 	ResultForgotten:    "result-forgotten",
 	SessionsUndumped:   "sessions-undumped",

@@ -84,7 +84,7 @@ func (n *Node) loadDir() error {
 		return err
 	}
 	if t := n.recovered.Torn; t != nil {
-		n.log.Warn("unfinished write cut off the end of the log", "where", t.String())
+		n.log.Warn("unfinished write cut off the end of the log", "where", t.String(), "meaning", persist.TornMeaning)
 	}
 	for _, note := range n.recovered.Notes {
 		n.log.Warn("data directory", "note", note)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
@@ -67,7 +66,11 @@ func (m *member) flip(path string) int64 {
 	if err != nil || len(b) == 0 {
 		return -1
 	}
-	bit := m.w.rng.Int64N(int64(len(b)) * 8)
+	return m.flipWithin(path, 0, int64(len(b)))
+}
+
+func (m *member) flipWithin(path string, from, to int64) int64 {
+	bit := from*8 + m.w.rng.Int64N((to-from)*8)
 	if err := m.disk.FlipBit(path, bit); err != nil {
 		m.w.fail(simulatorItself, "%v", err)
 	}
@@ -77,10 +80,9 @@ func (m *member) flip(path string) int64 {
 }
 
 // flipBit inverts a bit of what a member that is down has stored, and looks what
-// becomes of it. It may be noticed, or be in a place that holds nothing; what is
-// read must be what was written. One case can't be told apart (persist's doc.go):
-// the last record looks torn. It is cut then, which is reported; the bit is turned
-// back, as no cluster could know that the member lacks what it acknowledged.
+// becomes of it. It must be noticed, or be in a place that holds nothing. Often it
+// is in the last record, which could pass for a torn write and may be all that an
+// acknowledged call has in a majority.
 func (m *member) flipBit() {
 	w := m.w
 	names, err := m.disk.List(dataDir)
@@ -91,46 +93,54 @@ func (m *member) flipBit() {
 	if err != nil {
 		return // its disk is not good as it is: half founded
 	}
-	path := dataDir + "/" + names[w.rng.IntN(len(names))]
-	bit := m.flip(path)
+	file, from, to := m.lastRecord()
+	last := file != "" && w.chance(0.3)
+	path, bit := dataDir+"/"+file, int64(-1)
+	if last {
+		bit = m.flipWithin(path, from, to)
+	} else {
+		path = dataDir + "/" + names[w.rng.IntN(len(names))]
+		bit = m.flip(path)
+	}
 	if bit < 0 {
 		return
 	}
+	last = last || path == dataDir+"/"+file && bit/8 >= from && bit/8 < to
 	now, err := m.look()
 	switch {
 	case errors.Is(err, persist.ErrDamage), errors.Is(err, persist.ErrFormat), errors.Is(err, persist.ErrIdentity):
 		m.flipped, w.atRisk = true, m
+		if last {
+			w.stats.lastHits++
+		}
 	case err != nil:
 		w.fail(diskTruth, "%v: a flipped bit is met with: %v", m, err)
 	case sameLog(was, now):
 		w.stats.harmless++
 	case now.Torn != nil && prefixOf(now, was):
-		if m.moreBehind(now.Torn, path, bit) {
-			w.fail(diskTruth, "%v: bit %d of %s is flipped, and what is good behind it is cut: %v", m, bit, path, now.Torn)
-		}
-		w.stats.likeTorn++
-		_ = m.disk.FlipBit(path, bit)
+		w.fail(diskTruth, "%v: bit %d of %s is flipped, and what was stored is cut like an unfinished write: %v", m, bit, path, now.Torn)
 	default:
 		w.fail(diskTruth, "%v: bit %d of %s is flipped, and the log is another one: it had %d entries, has %d, term %d was %d", m, bit, path,
 			len(was.Entries), len(now.Entries), now.HardState.Term, was.HardState.Term)
 	}
 }
 
-// moreBehind tells whether a record follows on the one that was cut, so that it was
-// not the last one. In worlds where several writes may be under way at once all of
-// these may be cut.
-func (m *member) moreBehind(t *persist.Torn, path string, bit int64) bool {
-	if m.w.profile.async || m.w.profile.overlap || path != dataDir+"/"+t.File {
-		return false
-	}
-	b, err := m.disk.ReadFile(path)
+// lastRecord is where the last whole record of the log is; file is empty if there
+// is none behind a segment's first.
+func (m *member) lastRecord() (file string, from, to int64) {
+	c, err := persist.Inspect(dataDir, persist.InspectOptions{FS: m.disk.Clone()})
 	if err != nil {
-		return false
+		return "", 0, 0
 	}
-	b[bit/8] ^= 1 << (bit % 8) // as it was
-	const recordHead = 24      // docs/FORMATS.md
-	next := t.Offset + (recordHead+int64(binary.LittleEndian.Uint32(b[t.Offset:]))+7)&^7
-	return next+recordHead <= int64(len(b)) && binary.LittleEndian.Uint32(b[next:]) != 0
+	const firstRecord = 64 // docs/FORMATS.md
+	err = c.Records(func(r *persist.Record) error {
+		file, from, to = r.Segment, r.Offset, r.Offset+r.Bytes
+		return nil
+	})
+	if err != nil || from <= firstRecord {
+		return "", 0, 0
+	}
+	return file, from, to
 }
 
 // look reads a copy of the disk.

@@ -27,7 +27,7 @@ type stats struct {
 	crashedInSave, crashedAtDisk, crashedAtBoot    int
 	stalls, slowApplies, diskErrors, stoppedByDisk int
 	full, stoppedByFull, waitedForRoom             int
-	flips, refused, harmless, likeTorn, lostDisks  int
+	flips, refused, harmless, lastHits, lostDisks  int
 	pauses, jumps, rivals                          int
 	healed                                         int64 // µs from the last fault to agreement
 	distrusted, trustedAgain                       int
@@ -75,7 +75,7 @@ func (s *stats) rows() []row {
 		{name: "removals asked for of members that were down", count: &s.removedDead},
 		{name: "starts refused because of a flipped bit", count: &s.refused},
 		{name: "flipped bits that changed nothing that is read", count: &s.harmless},
-		{name: "flipped bits in the last record (turned back)", count: &s.likeTorn, luck: true},
+		{name: "flipped bits in the last record of a log, refused", count: &s.lastHits},
 		{name: "processes stopped by a disk error", count: &s.stoppedByDisk},
 		{name: "members that waited for room on their disk", count: &s.waitedForRoom},
 		{name: "processes stopped by a full disk", count: &s.stoppedByFull, luck: true},
