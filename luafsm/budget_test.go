@@ -44,6 +44,8 @@ var spenders = []struct {
 	{"long aliases", `local a, t, i = ("x"):rep(1e6), {}, 0 self.t = t while true do i = i + 1 t[i] = a end`, false},
 	{"sin", `while true do math.sin(12.5) end`, false},
 	{"pow", `while true do local x = 1.7 ^ 3.3 end`, false},
+	{"modulo", `local a, b = 1e308, 3e-320 while true do local x = a % b end`, false},
+	{"fmod", `while true do math.fmod(1.7e308, 2.2250738585072019e-308) end`, false},
 	{"exp", `while true do math.exp(1.5) math.log(2.5) end`, false},
 	{"json encode", `local t = {1, "x", {a = 2}} while true do json.encode(t) end`, false},
 	{"json decode", `while true do json.decode('{"a":[1,2,"x"],"b":{"c":null}}') end`, false},

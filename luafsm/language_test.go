@@ -26,6 +26,7 @@ func TestLanguage(t *testing.T) {
 		// values and operators
 		{`return 1, 1.5, "a", true, nil, {1,2}`, "1 1.5 a true nil {1,2}"},
 		{`return 7 % 3, -7 % 3, 7 % -3, 5.5 % 2`, "1 2 -2 1.5"},
+		{`return 5 % math.huge, 5 % 0, 1e308 % 3e-300, "7" % "4", 1 % 2 % 3`, "NaN NaN -Inf 3 1"},
 		{`return 2^10, 2^0.5, (-2)^2, -2^2, 2^3^2`, "1024 1.4142135623731 4 -4 512"},
 		{`return "10" + 5, "3" * "4", 10 .. 20, -"2"`, "15 12 1020 -2"},
 		{`return "0x10" + 0, tonumber("1e3"), tonumber("nan"), tonumber("0b11"), tonumber("1_000")`, "16 1000 nil nil nil"},

@@ -1,8 +1,6 @@
 package luafsm
 
 import (
-	"math"
-
 	"github.com/syncsh/syncsh/luafsm/internal/lib"
 	"github.com/syncsh/syncsh/luafsm/state"
 	lua "github.com/yuin/gopher-lua"
@@ -44,8 +42,8 @@ func stringMeta(methods *lua.LTable) *lua.LTable {
 // operators is a metatable with what all types have in common.
 func operators() *lua.LTable {
 	t := &lua.LTable{Metatable: lua.LNil}
-	for _, op := range []string{"add", "sub", "mul", "div", "mod"} {
-		t.RawSetString("__"+op, arithmetic(op))
+	for _, op := range []string{"add", "sub", "mul", "div"} {
+		t.RawSetString("__"+op, goFunction(arithmetic(op)))
 	}
 	t.RawSetString("__unm", goFunction(negate))
 	t.RawSetString("__lt", goFunction(func(L *lua.LState) int { return compare(L, "__lt") }))
@@ -237,8 +235,8 @@ func tableEqual(L *lua.LState) int {
 }
 
 // arithmetic is the operator op for values that aren't both numbers.
-func arithmetic(op string) *lua.LFunction {
-	return goFunction(func(L *lua.LState) int {
+func arithmetic(op string) lua.LGFunction {
+	return func(L *lua.LState) int {
 		x := execOf(L)
 		a, b := L.Get(1), L.Get(2)
 		m, okA := x.operand(a)
@@ -258,7 +256,7 @@ func arithmetic(op string) *lua.LFunction {
 		}
 		throwf(L, "attempt to perform arithmetic on a %s value", typeName(a))
 		return 0
-	})
+	}
 }
 
 // operand is the number that v is or, as a string, spells; reading a string is
@@ -286,7 +284,7 @@ func calculate(op string, a, b float64) lua.LValue {
 	case "div":
 		a /= b
 	default:
-		a = modulo(a, b)
+		a = lib.Modulo(a, b)
 	}
 	return lua.LNumber(a)
 }
@@ -382,13 +380,4 @@ func typeName(v lua.LValue) string {
 		return "table"
 	}
 	return v.Type().String()
-}
-
-// modulo is a % b as gopher-lua has it for numbers.
-func modulo(a, b float64) float64 {
-	r := math.Mod(a, b)
-	if b > 0 && r < 0 || b < 0 && r > 0 {
-		r += b
-	}
-	return r
 }

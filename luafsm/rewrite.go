@@ -10,8 +10,8 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// The pass between parser and compiler. gopher-lua's own tables, concatenation
-// and power never come into being in our code: their syntax becomes calls of
+// The pass between parser and compiler. gopher-lua's own tables, concatenation,
+// power and modulo never come into being in our code: their syntax becomes calls of
 // functions that are bounded, charged and equal on all machines. The names of
 // those functions begin with a byte that no identifier has.
 const (
@@ -20,6 +20,7 @@ const (
 	hiddenBuild  = hidden + "build"  // (layout, values...): a builder, called with more
 	hiddenConcat = hidden + "concat" // (values...): a string
 	hiddenPow    = hidden + "pow"    // (a, b)
+	hiddenMod    = hidden + "mod"    // (a, b)
 	hiddenRest   = hidden + "rest"   // (...): the same values, charged for
 
 	hiddenFor     = hidden + "for"     // (what, v): v as a number
@@ -288,8 +289,11 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		return r.concat(e)
 	case *ast.ArithmeticOpExpr:
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
-		if e.Operator == "^" {
+		switch e.Operator {
+		case "^":
 			return r.hiddenCall(hiddenPow, e, one(e.Lhs), one(e.Rhs))
+		case "%": // gopher-lua's takes up to 2000 rounds for one instruction
+			return r.hiddenCall(hiddenMod, e, one(e.Lhs), one(e.Rhs))
 		}
 	case *ast.UnaryMinusOpExpr:
 		e.Expr = r.expr(e.Expr)

@@ -68,7 +68,7 @@ func plainName(name string) string {
 
 // hiddenFunctions are what rewrite makes calls of.
 var hiddenFunctions = map[string]lua.LGFunction{
-	hiddenTable: makeTable, hiddenBuild: buildTable, hiddenConcat: concat, hiddenPow: power, hiddenRest: rest,
+	hiddenTable: makeTable, hiddenBuild: buildTable, hiddenConcat: concat, hiddenPow: power, hiddenMod: arithmetic("mod"), hiddenRest: rest,
 	hiddenFor: forBound, hiddenClosure: closure, hiddenEqual: equal, hiddenLess: less, hiddenLessEqual: lessEqual, hiddenMore: more, hiddenMoreEqual: moreEqual,
 }
 

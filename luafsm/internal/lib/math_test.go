@@ -257,3 +257,19 @@ func TestExactMath(t *testing.T) {
 		t.Error("ldexp")
 	}
 }
+
+// a % b by its definition in Lua 5.1, the results those of its own interpreter.
+func TestModulo(t *testing.T) {
+	inf, nan := math.Inf(1), math.NaN()
+	for _, c := range []struct{ a, b, want float64 }{
+		{7, 3, 1}, {-7, 3, 2}, {7, -3, -2}, {-7, -3, -1}, {-6, 3, 0}, {5.5, 2, 1.5},
+		{1<<53 - 1, 1e9 + 7, 191690598},
+		{5.5, 0.1, 0}, // rounded; the remainder of the two floats is 0.0999...
+		{1e308, 3e-300, -inf}, {1e308, 3, 0},
+		{5, inf, nan}, {-5, inf, nan}, {5, 0, nan}, {inf, 2, nan}, {nan, 2, nan},
+	} {
+		if got := Modulo(c.a, c.b); got != c.want && (got == got || c.want == c.want) {
+			t.Errorf("%v %% %v is %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}

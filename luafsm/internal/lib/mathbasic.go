@@ -106,6 +106,12 @@ func ldexp(m float64, e int) float64 {
 	return float64(m * pow2(e))
 }
 
+// Modulo returns a % b as Lua 5.1 defines it, which rounds where the result isn't
+// exact, and is NaN for an infinite b. It takes the same time whatever a and b.
+func Modulo(a, b float64) float64 {
+	return Canonical(a - float64(math.Floor(a/b)*b))
+}
+
 // Fmod returns the remainder of x/y with the sign of x; it is exact.
 func Fmod(x, y float64) float64 {
 	a, b := math.Abs(x), math.Abs(y)
