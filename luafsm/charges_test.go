@@ -49,12 +49,21 @@ func TestCharges(t *testing.T) {
 		{"numbers that become text", `local n = 0.5 for i = 1, 1000 do local x = n .. n .. n .. n end`, 1000 * 4 * textSteps / 2},
 		{"numbers as texts", `local n = 0.5 for i = 1, 1000 do string.len(n) end`, 1000 * (textSteps + 3)},
 		{"metamethod", `local t = setmetatable({}, {__index = rawequal}) for i = 1, 1000 do local x = t[i] end`, 1000 * (callSteps + 2)},
+		{"index chain", chain("__index", `for i = 1, 1000 do local x = t.a end`), 1000 * (14*metaSteps + 2)},
+		{"newindex chain", chain("__newindex", `for i = 1, 1000 do t.a = nil end`), 1000 * (14*metaSteps + 2)},
+		{"gsub chain", chain("__index", `(("a"):rep(1000)):gsub("a", t)`), 1000 * 14 * metaSteps},
+		{"long key in a chain", chain("__index", `local k = ("x"):rep(3200) local x = t[k]`), 15 * 100},
 		{"json of the smallest", `json.decode("5e-324")`, 400},
 	} {
 		if got := charged(t, c.name, c.body); got.Steps < c.steps {
 			t.Errorf("%s: %d steps were charged, not %d", c.name, got.Steps, c.steps)
 		}
 	}
+}
+
+// chain is a body with 14 tables behind t.
+func chain(event, body string) string {
+	return "local t = {} for i = 1, 14 do t = setmetatable({}, {" + event + " = t}) end " + body
 }
 
 // charged is what a call with the body is charged.

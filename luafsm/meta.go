@@ -95,10 +95,19 @@ func tableIndex(L *lua.LState) int {
 	return 1
 }
 
+// level charges for a lookup of k in a table that metatables refer to, level
+// tables behind the one that the instruction names.
+func (x *exec) level(level int, k lua.LValue) {
+	if level > 0 {
+		x.must(x.Steps(metaSteps))
+	}
+	x.key(k)
+}
+
 // index1 is t[k] with what metatables and methods add.
 func (x *exec) index1(t *state.Table, k lua.LValue) lua.LValue {
-	x.key(k)
-	for range metaDepthMax {
+	for level := range metaDepthMax {
+		x.level(level, k)
 		v := t.Get(x.view, k)
 		if v != lua.LNil {
 			return v
@@ -158,8 +167,8 @@ func tableNewIndex(L *lua.LState) int {
 
 // setIndex is t[k] = v with what metatables and methods add.
 func (x *exec) setIndex(t *state.Table, k, v lua.LValue) {
-	for range metaDepthMax {
-		x.key(k)
+	for level := range metaDepthMax {
+		x.level(level, k)
 		m := x.metatable(t)
 		if m == nil || t.Get(nil, k) != lua.LNil {
 			x.rawSet(t, k, v)
