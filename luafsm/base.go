@@ -20,7 +20,7 @@ func badArgument(L *lua.LState, n int, format string) {
 	name := "?"
 	if dbg, ok := L.GetStack(0); ok {
 		if _, err := L.GetInfo("n", dbg, lua.LNil); err == nil && dbg.Name != "" && dbg.Name[0] != '(' {
-			name = plainName(dbg.Name)
+			name = shown(plainName(dbg.Name))
 		}
 	}
 	throwf(L, "bad argument #%d to '%s' (%s)", n, name, format)
@@ -189,7 +189,10 @@ func baseError(L *lua.LState) int {
 	v := L.Get(1)
 	level := optInt(L, 2, 1)
 	if s, ok := v.(lua.LString); ok && level > 0 && level <= callDepthMax {
-		v = lua.LString(position(L, int(level))) + s
+		at := position(L, int(level))
+		x := execOf(L)
+		x.must(x.Bytes(len(at) + len(s)))
+		v = lua.LString(at) + s
 	}
 	throw(L, v)
 	return 0

@@ -88,7 +88,7 @@ func objectFunction(L *lua.LState) int {
 func (x *exec) objectOptions(d *definition, t *state.Table) {
 	t.Each(nil, func(k, v lua.LValue) bool {
 		if k != lua.LString("version") {
-			throwf(x.L, "object %s: unknown option '%s'", d.name, x.toString(k))
+			throwf(x.L, "object %s: unknown option '%s'", d.name, shown(x.toString(k)))
 		}
 		n, ok := v.(lua.LNumber)
 		i, whole := lib.Integer(float64(n))

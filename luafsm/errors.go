@@ -36,6 +36,15 @@ func cutTrace(trace string) (at, rest string, ok bool) {
 	return "", trace, false
 }
 
+// shown is a name or key of a script as errors show it: they are made without a
+// charge.
+func shown(s string) string {
+	if len(s) <= nameBytesMax {
+		return s
+	}
+	return s[:nameBytesMax] + "..."
+}
+
 // errorText is the message of an error value.
 func (x *exec) errorText(v lua.LValue) string {
 	var s string

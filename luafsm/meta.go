@@ -343,7 +343,7 @@ func callValue(L *lua.LState) int {
 		name := ""
 		if dbg, ok := L.GetStack(0); ok {
 			if _, err := L.GetInfo("n", dbg, lua.LNil); err == nil && dbg.Name != "" && dbg.Name[0] != '(' && dbg.Name != "?" && dbg.Name[0] != hidden[0] {
-				name = " '" + dbg.Name + "'"
+				name = " '" + shown(dbg.Name) + "'"
 			}
 		}
 		if name == "" {

@@ -81,7 +81,7 @@ func traceback(L *lua.LState) string {
 		if _, err := L.GetInfo("Sln", dbg, lua.LNil); err != nil || dbg.CurrentLine <= 0 {
 			continue
 		}
-		name := "function " + dbg.Name
+		name := "function " + shown(dbg.Name)
 		if dbg.Name == "" || dbg.Name[0] == '(' || dbg.Name[0] == '<' || dbg.Name == "?" || dbg.Name == "main chunk" {
 			name = fmt.Sprintf("function at line %d", dbg.LineDefined)
 			if dbg.LineDefined == 0 {

@@ -146,7 +146,7 @@ var globalMeta = func() *lua.LTable {
 		return 1
 	}))
 	t.RawSetString("__newindex", goFunction(func(L *lua.LState) int {
-		throwf(L, "assignment to global '%s'; keep data in self", L.Get(2).String())
+		throwf(L, "assignment to global '%s'; keep data in self", shown(L.Get(2).String()))
 		return 0
 	}))
 	return t

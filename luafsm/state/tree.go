@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -633,9 +634,18 @@ func (s *Store) sectionPath(t *Table) string {
 	return "?"
 }
 
-// joinPath appends a key to a path as one would write it.
+// pathBytesMax is about how long the path of an error gets.
+const pathBytesMax = 256
+
+// joinPath appends a key to a path as one would write it, and says "..." for
+// those at which the path is long enough.
 func joinPath(p string, k key) string {
+	const more = "..."
 	switch {
+	case strings.HasSuffix(p, more):
+		return p
+	case len(p) > pathBytesMax:
+		return p + more
 	case k.isRef():
 		return p + "[?]"
 	case k.isString():
@@ -662,11 +672,15 @@ func joinPath(p string, k key) string {
 }
 
 func isName(s string) bool {
+	const nameMax = 64
+	if len(s) > nameMax {
+		return false
+	}
 	for i := range len(s) {
 		c := s[i]
 		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (i == 0 || c < '0' || c > '9') {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 64
+	return s != ""
 }
