@@ -56,6 +56,16 @@ var spenders = []struct {
 	{"pcall", `local function f() end while true do pcall(f) end`, false},
 	{"pcall error", `while true do pcall(error, "x") end`, false},
 	{"pcall deep error", `local function f(n) if n == 0 then error("x") end return (f(n - 1)) end while true do pcall(f, 150) end`, false},
+	{"error of a long text", `local s = ("x"):rep(1e6) while true do pcall(function() error(s) end) end`, false},
+	{"error of a text", `local s = ("x"):rep(1e4) while true do pcall(function() error(s) end) end`, false},
+	{"no method of a long name", `local s = ("x"):rep(1e6) while true do pcall(after, 1, s) end`, false},
+	{"long key in the path of an error", `local s = ("x"):rep(1e6) local t = {[s] = print} while true do pcall(emit, "x", t) end`, false},
+	{"long key in the path of an argument", `local s = ("x"):rep(1e6) local t = {[s] = print} while true do pcall(after, 1, "run", t) end`, false},
+	{"path of many keys", `local t = print for i = 1, 95 do t = {[("k"):rep(64)] = t} end while true do pcall(emit, "x", t) end`, false},
+	{"arguments that are refused", `local t = {("x"):rep(1e6), print} while true do pcall(after, 1, "run", t) end`, false},
+	{"events that are refused", `local t = {} for i = 1, 3000 do t[i] = ("y"):rep(20) end t[3001] = print while true do pcall(emit, "x", t) end`, false},
+	{"long name of a function", "local " + longName + " while true do pcall(function() " + longName + "() end) end", false},
+	{"long name in the error of an argument", "local " + longName + " = rawget while true do pcall(function() " + longName + "(1) end) end", false},
 	{"index function", `local t = setmetatable({}, {__index = function(t, k) return k end}) while true do local x = t.a end`, false},
 	{"index chain", chain("__index", `while true do local x = t.a end`), false},
 	{"newindex chain", chain("__newindex", `while true do t.a = nil end`), false},
@@ -82,6 +92,10 @@ var spenders = []struct {
 	{"index of nil", `while true do pcall(function() local x = nil; return x.y end) end`, false},
 	{"string index", `local s = "x" while true do local f = s.upper end`, false},
 	{"rawset", `while true do rawset(self, "x", 1) rawset(self, "x", 2) end`, false},
+	{"large results", `local s = ("x"):rep(16e6) return s, s, s, s:sub(1, 1e6)`, true},
+	{"large result of a table", `local s = ("x"):rep(16e6) return {s, s, {s, s:sub(1, 1e6)}}`, true},
+	{"results that are too large", `local s = ("x"):rep(16e6) return s, s, s, s, s`, false},
+	{"result of a table that is too large", `local s = ("x"):rep(16e6) return {s, s, s, s, s}`, false},
 	{"long numeral", `local s = ("0"):rep(15e6) .. "1" while true do local x = s + 0 end`, false},
 	{"long numeral negated", `local s = (" "):rep(15e6) .. "1" while true do local x = -s end`, false},
 	{"long numeral as argument", `local s = ("0"):rep(15e6) .. "1" while true do math.floor(s) end`, false},
@@ -121,6 +135,9 @@ var spenders = []struct {
 	{"stack overflow", `local function f() return 1 + f() end return f()`, false},
 }
 
+// longName is about the longest that a script can have.
+var longName = strings.Repeat("n", 60_000)
+
 // manyShared puts n local variables, and their names, into body.
 func manyShared(n int, body string) string {
 	names := make([]string, n)
@@ -152,7 +169,7 @@ func BenchmarkSpendBudget(b *testing.B) {
 // the machine's alone; an allocation takes about as long as a step is meant to.
 const (
 	stepAllocs = 1  // allocations for a step
-	stepBytes  = 64 // bytes of them for a step, beyond twice those that are charged
+	stepBytes  = 64 // bytes of them for a step, beyond those of the result and twice those that are charged
 )
 
 // All of them end, and leave nothing behind but the index. What they allocate is
@@ -179,7 +196,7 @@ func TestSpendBudget(t *testing.T) {
 		if allocs > stepAllocs*steps {
 			t.Errorf("%s: %d allocations for %d steps", s.name, allocs, steps)
 		}
-		if bytes > stepBytes*steps+2*paid {
+		if bytes > stepBytes*steps+2*paid+uint64(len(res.Values)) {
 			t.Errorf("%s: %d bytes for %d steps and %d bytes charged", s.name, bytes, steps, paid)
 		}
 		twin.call("t", "none")

@@ -49,6 +49,8 @@ func TestCharges(t *testing.T) {
 		{"numbers that become text", `local n = 0.5 for i = 1, 1000 do local x = n .. n .. n .. n end`, 1000 * 4 * textSteps / 2},
 		{"numbers as texts", `local n = 0.5 for i = 1, 1000 do string.len(n) end`, 1000 * (textSteps + 3)},
 		{"metamethod", `local t = setmetatable({}, {__index = rawequal}) for i = 1, 1000 do local x = t[i] end`, 1000 * (callSteps + 2)},
+		{"error", `local s = ("x"):rep(16000) for i = 1, 100 do pcall(function() error(s) end) end`, 100 * (16000/bytesPerStep + pcallErrorSteps + 5)},
+		{"refused argument", `local s = {("x"):rep(16000), print} for i = 1, 100 do pcall(emit, "x", s) end`, 100 * (16000/bytesPerStep + pcallErrorSteps + eventSteps)},
 		{"index chain", chain("__index", `for i = 1, 1000 do local x = t.a end`), 1000 * (14*metaSteps + 2)},
 		{"newindex chain", chain("__newindex", `for i = 1, 1000 do t.a = nil end`), 1000 * (14*metaSteps + 2)},
 		{"gsub chain", chain("__index", `(("a"):rep(1000)):gsub("a", t)`), 1000 * 14 * metaSteps},

@@ -51,6 +51,9 @@ type exec struct {
 	trace   string
 	body    func()          // what guard runs
 	entries func(int) error // charges for a table that is encoded
+	copies  func(int) error // charges for a long string that is encoded
+	copied  int             // bytes that copies was told of
+	scratch []byte          // what a value is encoded in that may be refused
 	fresh   func(int) error // charges for a table that comes into the state
 }
 

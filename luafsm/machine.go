@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
@@ -445,6 +446,16 @@ func (x *exec) appendValues(b []byte) ([]byte, error) {
 	}
 	b = codec.AppendArrayLen(b, n)
 	left := x.messageLeft
+	texts := 0 // that are results themselves: the buffer grows once for all of them
+	for i := 1; i <= n; i++ {
+		if s, ok := L.Get(i).(lua.LString); ok {
+			texts += len(s)
+		}
+	}
+	if texts > left {
+		return b, state.ErrBytes
+	}
+	b = slices.Grow(b, texts)
 	for i := 1; i <= n; i++ {
 		var err error
 		before := len(b)
@@ -463,9 +474,10 @@ func (x *exec) appendValues(b []byte) ([]byte, error) {
 // instructions that put it there.
 func (x *exec) appendValue(b []byte, view *state.Version, v lua.LValue, bytesMax int) ([]byte, error) {
 	before := len(b)
-	b, err := state.AppendValue(b, view, v, state.Limits{Depth: x.limits.nesting, Bytes: bytesMax, Charge: x.entries})
+	x.copied = 0
+	b, err := state.AppendValue(b, view, v, state.Limits{Depth: x.limits.nesting, Bytes: bytesMax, Charge: x.entries, Spend: x.copies})
 	if err == nil {
-		err = x.Steps((len(b) - before) / bytesPerStep)
+		err = x.Steps((len(b) - before - x.copied) / bytesPerStep)
 	}
 	return b, err
 }

@@ -76,6 +76,7 @@ func newProgram(store *state.Store, lim *limits, print func(object, text string)
 	p := &program{defs: map[string]*definition{}, names: map[string]bool{}}
 	p.x = &exec{prog: p, store: store, roots: &roots{}, limits: lim, print: print}
 	p.x.entries = func(n int) error { return p.x.Steps(n + 1) }
+	p.x.copies = func(n int) error { p.x.copied += n; return p.x.Steps(n / bytesPerStep) }
 	p.x.fresh = func(n int) error { return p.x.Steps(freshSteps + n/freshPerStep) }
 	p.newState()
 	p.sandbox()

@@ -1,6 +1,7 @@
 package luafsm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -101,6 +102,26 @@ func (x *exec) argument(name string, i int, err error) {
 	throwf(x.L, "%s: argument #%d: %v", name, i, err)
 }
 
+// arguments is the arguments of a function from number first on as an array, of
+// at most most bytes; what names them if they are more.
+func (x *exec) arguments(name string, first, most int, what string) []byte {
+	n := max(x.L.GetTop()-first+1, 0)
+	b := codec.AppendArrayLen(x.scratch[:0], n)
+	for i := first; i < first+n; i++ {
+		var err error
+		b, err = x.appendValue(b, x.view, x.L.Get(i), most)
+		x.scratch = b // also if it is refused: a loop would make it again and again
+		if err != nil {
+			x.argument(name, i, err)
+		}
+		if len(b) > most {
+			throwf(x.L, "%s: %s of more than %d bytes", name, what, most)
+		}
+	}
+	x.must(x.Bytes(len(b)))
+	return bytes.Clone(b)
+}
+
 // after(seconds, method, ...) sets a timer and returns its id.
 func after(L *lua.LState) int {
 	x := execOf(L)
@@ -118,26 +139,14 @@ func after(L *lua.LState) int {
 		throwf(L, "after: no object's method is running")
 	}
 	if d := x.prog.class(o); d == nil || d.methods[string(name)] == nil || d.methods[string(name)].kind != kindReplicated {
-		throwf(L, "after: %s has no replicated method '%s'", o.name, string(name))
+		throwf(L, "after: %s has no replicated method '%s'", o.name, shown(string(name)))
 	}
 	timers, machine := x.store.Section(sectionTimers), x.store.Section(sectionMachine)
 	if timers.Count(nil) >= 2*timersMax {
 		x.raise(errTimers)
 	}
-	var args []byte
-	n := max(L.GetTop()-2, 0)
-	args = codec.AppendArrayLen(args, n)
-	for i := range n {
-		var err error
-		if args, err = x.appendValue(args, x.view, L.Get(3+i), timerBytesMax); err != nil {
-			x.argument("after", 3+i, err)
-		}
-		if len(args) > timerBytesMax {
-			throwf(L, "after: arguments of more than %d bytes", timerBytesMax)
-		}
-	}
 	x.must(x.Steps(timerSteps))
-	x.must(x.Bytes(len(args)))
+	args := x.arguments("after", 3, timerBytesMax, "arguments")
 	last, _ := machine.GetString(nil, "timer").(lua.LNumber)
 	id := int64(last) + 1
 	due := x.clock + int64(math.Ceil(seconds*1000))
@@ -227,17 +236,7 @@ func emit(L *lua.LState) int {
 		throwf(L, "emit: topic of more than %d bytes", nameBytesMax)
 	}
 	x.must(x.Steps(eventSteps))
-	b := codec.AppendArrayLen(nil, L.GetTop()-1)
-	for i := 2; i <= L.GetTop(); i++ {
-		var err error
-		if b, err = x.appendValue(b, x.view, L.Get(i), eventBytesMax); err != nil {
-			x.argument("emit", i, err)
-		}
-		if len(b) > eventBytesMax {
-			throwf(L, "emit: event of more than %d bytes", eventBytesMax)
-		}
-	}
-	x.must(x.Bytes(len(b)))
+	b := x.arguments("emit", 2, eventBytesMax, "event")
 	name := x.object
 	if o := x.running(); o != nil {
 		name = o.name

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/syncsh/syncsh/internal/codec"
 	lua "github.com/yuin/gopher-lua"
@@ -16,6 +17,10 @@ type Limits struct {
 	// Charge, unless nil, is asked before a table of n entries is encoded; its
 	// error is returned.
 	Charge func(n int) error
+
+	// Spend, unless nil, is asked before a string of n bytes is encoded, as key or
+	// value, if it has longMin bytes or more; its error is returned.
+	Spend func(n int) error
 }
 
 // BytesMax is the default limit of an encoded value.
@@ -69,13 +74,16 @@ type encoder struct {
 	view  *Version
 	lim   Limits
 	start int
-	path  []key // of the value being encoded, for errors
+	all   lua.LValue // the value that was given
+	sized bool       // there is room for all of it
+	path  []key      // of the value being encoded, for errors
 	few   [4]key
 }
 
 // AppendValue appends v as msgpack: a table whose keys are exactly 1..n, n >= 1,
 // as an array, any other as a map in canonical order. A table that sits in two
-// places is written twice. On error dst is returned as it was.
+// places is written twice. On error dst
+// is returned, with the room that it has got by then.
 func AppendValue(dst []byte, view *Version, v lua.LValue, lim Limits) ([]byte, error) {
 	switch v := v.(type) { // most values are no tables
 	case lua.LNumber:
@@ -85,18 +93,23 @@ func AppendValue(dst []byte, view *Version, v lua.LValue, lim Limits) ([]byte, e
 	case lua.LBool:
 		return codec.AppendBool(dst, bool(v)), nil
 	case lua.LString:
-		if lim = lim.orDefault(); len(v) < lim.Bytes-8 { // with its head
+		if lim = lim.orDefault(); len(v) < lim.Bytes-headMax { // most of them
+			if lim.Spend != nil && len(v) >= longMin {
+				if err := lim.Spend(len(v)); err != nil {
+					return dst, err
+				}
+			}
 			return codec.AppendString(dst, string(v)), nil
 		}
 	}
-	e := encoder{view: view, lim: lim.orDefault(), start: len(dst)}
+	e := encoder{view: view, lim: lim.orDefault(), start: len(dst), all: v}
 	e.path = e.few[:0]
 	out, err := e.value(dst, v)
 	if err == nil && len(out)-e.start > e.lim.Bytes {
 		err = ErrBytes // by its last key or number
 	}
 	if err != nil {
-		return dst, err
+		return out[:e.start], err
 	}
 	return out, nil
 }
@@ -126,6 +139,7 @@ func (e *encoder) value(b []byte, v lua.LValue) ([]byte, error) {
 	if len(b)-e.start > e.lim.Bytes {
 		return b, e.fail(ErrBytes)
 	}
+	b = e.room(b, headMax)
 	switch v := v.(type) {
 	case nil, *lua.LNilType:
 		return codec.AppendNil(b), nil
@@ -134,10 +148,7 @@ func (e *encoder) value(b []byte, v lua.LValue) ([]byte, error) {
 	case lua.LNumber:
 		return codec.AppendNumber(b, float64(v)), nil
 	case lua.LString:
-		if len(v) > e.lim.Bytes-(len(b)-e.start) {
-			return b, e.fail(ErrBytes)
-		}
-		return codec.AppendString(b, string(v)), nil
+		return e.text(b, string(v))
 	}
 	t, ok := TableOf(v)
 	if !ok {
@@ -209,8 +220,77 @@ func (e *encoder) item(b []byte, t *Table, it *item) ([]byte, error) {
 		return b, &ValueError{Path: e.at(e.path[:top]), Type: plural(t.luaKey(it.key)), Key: true}
 	}
 	e.path[top] = it.key
-	return e.value(appendKey(b, it.key), it.val)
+	var err error
+	if it.key.isString() {
+		b, err = e.text(b, it.key.s)
+	} else {
+		b = appendKey(b, it.key)
+	}
+	if err != nil {
+		return b, err
+	}
+	return e.value(b, it.val)
 }
+
+// text appends a string.
+func (e *encoder) text(b []byte, s string) ([]byte, error) {
+	if len(s) > e.lim.Bytes-(len(b)-e.start) {
+		return b, e.fail(ErrBytes)
+	}
+	if e.lim.Spend != nil && len(s) >= longMin {
+		if err := e.lim.Spend(len(s)); err != nil {
+			return b, err
+		}
+	}
+	return codec.AppendString(e.room(b, headMax+len(s)), s), nil
+}
+
+// headMax is how long the head of a value is at most, or a number.
+const headMax = 9
+
+// Buffers of more than growMax bytes are made once: growing by a quarter each
+// time, a large one would take five times its size.
+const growMax = 1 << 20
+
+// room makes room for n bytes more; once, when b gets large, for all that is left.
+func (e *encoder) room(b []byte, n int) []byte {
+	if e.sized || cap(b)-len(b) >= n || len(b)-e.start+n <= growMax {
+		return b
+	}
+	e.sized = true
+	z := sizer{view: e.view, room: e.lim.Bytes, left: sizeMax}
+	z.value(e.all, 0)
+	return slices.Grow(b, max(e.lim.Bytes-z.room-(len(b)-e.start), n))
+}
+
+// sizer counts the bytes of a value, up to a limit.
+type sizer struct {
+	view *Version
+	room int // bytes that are left
+	left int // values that are looked at
+}
+
+// sizeMax is about the most values that the budget of a call can encode. A table
+// that sits in many places may have any number.
+const sizeMax = 1 << 20
+
+// value says whether there is more to look at.
+func (z *sizer) value(v lua.LValue, depth int) bool {
+	z.left--
+	if s, ok := v.(lua.LString); ok {
+		z.take(len(s))
+	}
+	z.take(headMax)
+	if t, ok := TableOf(v); ok && depth < DepthMax && z.left > 0 && z.room > 0 {
+		t.at(z.view).eachValue(func(k key, v lua.LValue) bool {
+			z.take(headMax + len(k.s))
+			return z.value(v, depth+1)
+		})
+	}
+	return z.left > 0 && z.room > 0
+}
+
+func (z *sizer) take(n int) { z.room = max(z.room-n, 0) }
 
 // appendKey appends a key that is no ref.
 func appendKey(b []byte, k key) []byte {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -308,4 +309,34 @@ func (w *writes) Write(p []byte) (int, error) {
 		return 0, w.fail
 	}
 	return len(p), nil
+}
+
+// The buffer of a large value is made once: by growing it would take several
+// times its size.
+func TestLargeValueGrowsOnce(t *testing.T) {
+	s := NewStore()
+	top := s.NewTable(0, 0)
+	text := lua.LString(strings.Repeat("x", 1<<20))
+	for i := 1; i <= 30; i++ {
+		sub := s.NewTable(0, 0)
+		if err := errors.Join(sub.SetString("text", text), top.SetIndex(i, sub.UserData())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		lim  Limits
+		err  error
+	}{{"whole", Limits{}, nil}, {"refused", Limits{Bytes: 20 << 20}, ErrBytes}} {
+		var start, end runtime.MemStats
+		runtime.ReadMemStats(&start)
+		out, err := AppendValue(nil, nil, top.UserData(), c.lim)
+		runtime.ReadMemStats(&end)
+		if !errors.Is(err, c.err) {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if got := end.TotalAlloc - start.TotalAlloc; got > uint64(cap(out))+2*growMax || got > 33<<20 {
+			t.Errorf("%s: %d bytes were taken", c.name, got)
+		}
+	}
 }
