@@ -42,6 +42,8 @@ var spenders = []struct {
 	{"long key", `local a, b = ("x"):rep(16e6), ("x"):rep(16e6) local t = {[a] = 1} while true do local c = t[b] end`, false},
 	{"long value", `local a, b = ("x"):rep(16e6), ("y"):rep(16e6) while true do self.x = a self.x = b end`, false},
 	{"long aliases", `local a, t, i = ("x"):rep(1e6), {}, 0 self.t = t while true do i = i + 1 t[i] = a end`, false},
+	{"insert before long strings", `local a = ("x"):rep(1e6) for i = 1, 50 do self[i] = a end while true do table.insert(self, 1, 0) table.remove(self, 1) end`, false},
+	{"sort of long strings", `local a, n = ("x"):rep(1e6), 0 for i = 1, 20 do self[i] = a .. i end while true do table.sort(self, function() n = n + 1 return n % 3 == 0 end) end`, false},
 	{"sin", `while true do math.sin(12.5) end`, false},
 	{"pow", `while true do local x = 1.7 ^ 3.3 end`, false},
 	{"modulo", `local a, b = 1e308, 3e-320 while true do local x = a % b end`, false},

@@ -49,6 +49,10 @@ func TestCharges(t *testing.T) {
 		{"numbers that become text", `local n = 0.5 for i = 1, 1000 do local x = n .. n .. n .. n end`, 1000 * 4 * textSteps / 2},
 		{"numbers as texts", `local n = 0.5 for i = 1, 1000 do string.len(n) end`, 1000 * (textSteps + 3)},
 		{"metamethod", `local t = setmetatable({}, {__index = rawequal}) for i = 1, 1000 do local x = t[i] end`, 1000 * (callSteps + 2)},
+		{"insert before long strings", longStrings(`for i = 1, 10 do table.insert(self, 1, 0) end`), 10 * 20 * 16000 / bytesPerStep},
+		{"remove before long strings", longStrings(`table.insert(self, 1, 0) for i = 1, 10 do table.remove(self, 1) table.insert(self, 1, 0) end`), 20 * 20 * 16000 / bytesPerStep},
+		{"hole before long strings", longStrings(`table.insert(self, 1, nil)`), 20 * 16000 / bytesPerStep},
+		{"sort of long strings", longStrings(`table.sort(self, function() return false end)`), 20 * 2 * 16000 / bytesPerStep},
 		{"error", `local s = ("x"):rep(16000) for i = 1, 100 do pcall(function() error(s) end) end`, 100 * (16000/bytesPerStep + pcallErrorSteps + 5)},
 		{"refused argument", `local s = {("x"):rep(16000), print} for i = 1, 100 do pcall(emit, "x", s) end`, 100 * (16000/bytesPerStep + pcallErrorSteps + eventSteps)},
 		{"index chain", chain("__index", `for i = 1, 1000 do local x = t.a end`), 1000 * (14*metaSteps + 2)},
@@ -61,6 +65,11 @@ func TestCharges(t *testing.T) {
 			t.Errorf("%s: %d steps were charged, not %d", c.name, got.Steps, c.steps)
 		}
 	}
+}
+
+// longStrings is a body with 20 texts of 16000 bytes in the state.
+func longStrings(body string) string {
+	return `local a = ("x"):rep(16000) for i = 1, 20 do self[i] = a end ` + body
 }
 
 // chain is a body with 14 tables behind t.
@@ -199,5 +208,26 @@ func TestFreshTablesAreCharged(t *testing.T) {
 	twin.call("t", "none")
 	if r.m.Digest() != twin.m.Digest() {
 		t.Error("the state has changed")
+	}
+}
+
+// What a sort puts back into the state is charged one by one: a call that can't
+// pay for all of it has not hashed all of it.
+func TestSortIsChargedAsItGoes(t *testing.T) {
+	r := newRig(t)
+	r.mustDeploy("t.lua", `local T = object 't'
+function T.replicated:fill() local a = ("x"):rep(1e6) for i = 1, 20 do self[#self + 1] = a .. i end end
+function T.replicated:sort() local n = 0 table.sort(self, function() n = n + 1 return n % 3 == 0 end) end`)
+	for range 5 {
+		if got := show(r.call("t", "fill")); got != "" {
+			t.Fatalf("got %s", got)
+		}
+	}
+	before := r.m.Charged().Bytes
+	if got := show(r.call("t", "sort")); got != "budget: t.lua:3: memory limit of a call reached" {
+		t.Errorf("got %s", got)
+	}
+	if paid := int(r.m.Charged().Bytes - before); paid < defaultLimits().callBytes-3e6 {
+		t.Errorf("%d bytes were charged before the end", paid)
 	}
 }

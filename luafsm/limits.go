@@ -78,6 +78,7 @@ const (
 	freshSteps      = 12        // charged for a table that comes into the state
 	freshPerStep    = 4         // entries of such a table for a step more
 	writeSteps      = 16        // charged for a write to the state
+	movedPerStep    = 4         // values of a sequence that insert and remove move for a step
 	moveSteps       = 4         // charged for an entry that moves between a sequence and its map
 	tableSteps      = 4         // charged for a table that is made
 	iterSteps       = 2         // charged for a step of an iterator, and a value of JSON or of a copy

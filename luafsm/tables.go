@@ -48,7 +48,7 @@ func tableInsert(L *lua.LState) int {
 	default:
 		throwf(L, "wrong number of arguments to 'insert'")
 	}
-	x.must(x.Steps(int(n-pos+1) / 4))
+	x.shifting(t, int(pos), int(n))
 	if v == lua.LNil { // moves what is behind it into the map
 		x.moving(t, lua.LNumber(pos), v)
 	} else {
@@ -57,6 +57,13 @@ func tableInsert(L *lua.LState) int {
 	x.must(t.Insert(int(pos), v))
 	x.must(x.settle())
 	return 0
+}
+
+// shifting charges for the n-pos+1 values of a sequence that an insert or a remove
+// moves, and for the strings that are hashed for it.
+func (x *exec) shifting(t *state.Table, pos, n int) {
+	x.must(x.Steps((n - pos + 1) / movedPerStep))
+	x.must(x.Steps(int(t.Rehash(pos) / bytesPerStep)))
 }
 
 func tableRemove(L *lua.LState) int {
@@ -69,7 +76,7 @@ func tableRemove(L *lua.LState) int {
 		L.Push(lua.LNil)
 		return 1
 	}
-	x.must(x.Steps(int(n-pos+1) / 4))
+	x.shifting(t, int(pos), int(n))
 	v, err := t.Remove(int(pos))
 	x.must(err)
 	x.must(x.settle())
@@ -138,8 +145,8 @@ func tableSort(L *lua.LState) int {
 	x.must(lib.MergeSort(x, list, less))
 	for i, v := range list {
 		x.must(t.SetIndex(i+1, v))
+		x.must(x.settle()) // each may be a long string
 	}
-	x.must(x.settle())
 	return 0
 }
 

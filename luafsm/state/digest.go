@@ -73,19 +73,37 @@ func (a key) hash() uint64 {
 // scalar is what the entry of a value that isn't a table adds to its table's
 // sum. Tables add Table.contrib; everything else isn't in a state.
 func scalar(kh uint64, v lua.LValue) u128 {
-	switch v := v.(type) {
-	case lua.LNumber:
-		return mix(kh, u128{0, math.Float64bits(float64(v))}, tagNumber)
-	case lua.LString:
-		h := xxh3.HashString128(string(v))
-		return mix(kh, u128{h.Hi, h.Lo}, tagString)
-	case lua.LBool:
-		if v {
-			return mix(kh, u128{0, 1}, tagBool)
-		}
-		return mix(kh, u128{}, tagBool)
+	if bits, tag := valueBits(v); tag != 0 {
+		return mix(kh, bits, tag)
 	}
 	return u128{}
+}
+
+// rehashed is what a sum gains when v moves from one key to another: a long
+// string is hashed once for both.
+func rehashed(from, to uint64, v lua.LValue) u128 {
+	if bits, tag := valueBits(v); tag != 0 {
+		return mix(to, bits, tag).sub(mix(from, bits, tag))
+	}
+	return u128{}
+}
+
+// valueBits are 128 bits of a value that isn't a table, and the tag of its type;
+// 0 for everything else.
+func valueBits(v lua.LValue) (u128, uint64) {
+	switch v := v.(type) {
+	case lua.LNumber:
+		return u128{0, math.Float64bits(float64(v))}, tagNumber
+	case lua.LString:
+		h := xxh3.HashString128(string(v))
+		return u128{h.Hi, h.Lo}, tagString
+	case lua.LBool:
+		if v {
+			return u128{0, 1}, tagBool
+		}
+		return u128{}, tagBool
+	}
+	return u128{}, 0
 }
 
 // contribution of a table to the sum of the one that it sits in.

@@ -364,16 +364,13 @@ func (t *Table) Insert(pos int, v lua.LValue) error {
 			return ErrNoCall
 		}
 		s.touch(t)
-		t.h.sum = t.h.sum.sub(t.rangeSum(pos))
+		t.h.sum = t.h.sum.add(t.shifted(pos, 1)).add(scalar(indexKey(pos).hash(), v))
 		s.log = append(s.log, entry{op: opInsert, t: t, key: indexKey(pos), at: n, new: v})
 	}
 	c := t.mut()
 	s.arrayInsert(&c.arr, pos, v)
 	last := c.arr.get(n + 1)
 	s.arrayPop(&c.arr)
-	if t.h.inState {
-		t.h.sum = t.h.sum.add(t.rangeSum(pos)).add(scalar(indexKey(n+1).hash(), last))
-	}
 	t.set(indexKey(n+1), n+1, last) // brings what follows in the map
 	return nil
 }
@@ -399,25 +396,41 @@ func (t *Table) Remove(pos int) (lua.LValue, error) {
 			return lua.LNil, ErrNoCall
 		}
 		s.touch(t)
-		t.h.sum = t.h.sum.sub(t.rangeSum(pos))
+		t.h.sum = t.h.sum.sub(scalar(indexKey(pos).hash(), v)).add(t.shifted(pos+1, -1))
 		s.log = append(s.log, entry{op: opRemove, t: t, key: indexKey(pos), at: n, old: v})
 	}
 	s.arrayRemove(&t.mut().arr, pos)
-	if t.h.inState {
-		t.h.sum = t.h.sum.add(t.rangeSum(pos))
-	}
 	return v, nil
 }
 
-// rangeSum is what the values of the sequence from pos on that aren't tables
-// add to the sum.
-func (t *Table) rangeSum(pos int) (sum u128) {
+// shifted is what the sum gains when the values of the sequence from pos on, but
+// for tables, move by so many places.
+func (t *Table) shifted(pos, by int) (sum u128) {
 	a := &t.at(nil).arr
 	for i := pos; i <= a.n; i++ {
-		sum = sum.add(scalar(indexKey(i).hash(), a.get(i)))
+		sum = sum.add(rehashed(indexKey(i).hash(), indexKey(i+by).hash(), a.get(i)))
 	}
 	return sum
 }
+
+// Rehash is how many bytes of strings an Insert or a Remove at pos hashes, as all
+// that moves in the state is counted under another key, and rehashBytes more for
+// each string: a caller with a budget asks before.
+func (t *Table) Rehash(pos int) (n uint64) {
+	if !t.h.inState {
+		return 0
+	}
+	a := &t.at(nil).arr
+	for i := max(pos, 1); i <= a.n; i++ {
+		if s, ok := a.get(i).(lua.LString); ok {
+			n += rehashBytes + uint64(len(s))
+		}
+	}
+	return n
+}
+
+// rehashBytes is what it takes to come to the bytes of a string, in bytes hashed.
+const rehashBytes = 64
 
 // Len is the length of the sequence: the largest n with 1..n all there.
 func (t *Table) Len(v *Version) int { return t.at(v).arr.n }
