@@ -55,6 +55,8 @@ func TestCharges(t *testing.T) {
 		{"sort of long strings", longStrings(`table.sort(self, function() return false end)`), 20 * 2 * 16000 / bytesPerStep},
 		{"error", `local s = ("x"):rep(16000) for i = 1, 100 do pcall(function() error(s) end) end`, 100 * (16000/bytesPerStep + pcallErrorSteps + 5)},
 		{"refused argument", `local s = {("x"):rep(16000), print} for i = 1, 100 do pcall(emit, "x", s) end`, 100 * (16000/bytesPerStep + pcallErrorSteps + eventSteps)},
+		{"lookups", `local t = {} for i = 1, 1000 do local x = t.a t.a = nil x = #t end`, 1000 * (4 + 3*lookupSteps)},
+		{"tables as keys", `local t = {} for i = 1, 1000 do t[{}] = 1 end`, 1000 * (3 + tableSteps + lookupSteps + 4)},
 		{"index chain", chain("__index", `for i = 1, 1000 do local x = t.a end`), 1000 * (14*metaSteps + 2)},
 		{"newindex chain", chain("__newindex", `for i = 1, 1000 do t.a = nil end`), 1000 * (14*metaSteps + 2)},
 		{"gsub chain", chain("__index", `(("a"):rep(1000)):gsub("a", t)`), 1000 * 14 * metaSteps},

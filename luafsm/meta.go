@@ -98,9 +98,11 @@ func tableIndex(L *lua.LState) int {
 // level charges for a lookup of k in a table that metatables refer to, level
 // tables behind the one that the instruction names.
 func (x *exec) level(level int, k lua.LValue) {
+	n := lookupSteps
 	if level > 0 {
-		x.must(x.Steps(metaSteps))
+		n = metaSteps
 	}
+	x.must(x.Steps(n))
 	x.key(k)
 }
 
@@ -227,6 +229,7 @@ func (x *exec) checkField(t *state.Table, name string) {
 func tableLen(L *lua.LState) int {
 	x := execOf(L)
 	t, _ := state.TableOf(L.Get(1))
+	x.must(x.Steps(lookupSteps))
 	L.Push(lua.LNumber(t.Len(x.view)))
 	return 1
 }

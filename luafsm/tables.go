@@ -89,29 +89,44 @@ func tableConcat(L *lua.LState) int {
 	t := checkTable(L, 1)
 	sep := optString(L, 2, "")
 	i, j := optInt(L, 3, 1), optInt(L, 4, int64(t.Len(x.view)))
-	var out []byte
+	out := make([]byte, 0, x.concatSize(t, i, j, len(sep)))
 	for ; i <= j; i++ {
-		v := t.GetIndex(x.view, int(i))
-		x.must(x.Steps(concatSteps))
-		s, ok := concatText(v)
-		if !ok {
-			throwf(L, "invalid value (%s) at index %d in table for 'concat'", typeName(v), i)
+		s, _ := concatText(t.GetIndex(x.view, int(i)))
+		if i == j {
+			sep = ""
 		}
-		more := ""
-		if i < j {
-			more = sep
-		}
-		x.must(x.Bytes(len(s) + len(more)))
-		if len(out)+len(s)+len(more) > x.limits.stringBytes {
+		x.must(x.Bytes(len(s) + len(sep)))
+		if len(out)+len(s)+len(sep) > x.limits.stringBytes {
 			x.raise(errStringBytes)
 		}
-		out = append(append(out, s...), more...)
+		out = append(append(out, s...), sep...)
 		if i == j {
 			break // lest i overflow
 		}
 	}
 	L.Push(lua.LString(out))
 	return 1
+}
+
+// concatSize is how much room concat takes for the values i to j, numbers counted
+// as the longest: a text that grew as it is built would take several times that.
+func (x *exec) concatSize(t *state.Table, i, j int64, sep int) int {
+	size := 0
+	for ; i <= j; i++ {
+		x.must(x.Steps(concatSteps))
+		switch v := t.GetIndex(x.view, int(i)).(type) {
+		case lua.LString:
+			size += len(v) + sep
+		case lua.LNumber:
+			size += numberTextMax + sep
+		default:
+			throwf(x.L, "invalid value (%s) at index %d in table for 'concat'", typeName(v), i)
+		}
+		if i == j {
+			break
+		}
+	}
+	return min(size, x.limits.stringBytes)
 }
 
 func tableSort(L *lua.LState) int {

@@ -21,7 +21,8 @@ type Store struct {
 	// places is hashed, encoded and dumped as often as that.
 	Bytes uint64
 	// Slots counts entries created, Work entries moved within a sequence by Insert
-	// and Remove, and looked at by Commit, Moves entries that went between a
+	// and Remove, looked at by Commit, and for
+	// keys without an order of their own, Moves entries that went between a
 	// sequence and its map, in the state twice, as Rollback moves them back. The
 	// machine charges for them and sets them back.
 	Slots, Work, Moves uint64

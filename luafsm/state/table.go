@@ -176,6 +176,10 @@ func (t *Table) keyOf(v lua.LValue) (k key, i int, err error) {
 	return key{}, 0, nil
 }
 
+// refWork is what the place of a key without an order of its own costs in
+// Store.Work: a map has it, and it is never given back.
+const refWork = 16
+
 // newRef gives v a place in the order of insertion.
 func (t *Table) newRef(v lua.LValue) key {
 	if t.refs == nil {
@@ -184,6 +188,7 @@ func (t *Table) newRef(v lua.LValue) key {
 	i := len(t.refs.list)
 	t.refs.place[v] = i
 	t.refs.list = append(t.refs.list, v)
+	t.store.Work += refWork
 	return key{n: keyRefMin + uint64(i)}
 }
 
