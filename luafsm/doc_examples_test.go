@@ -498,7 +498,7 @@ func TestDocExamples(t *testing.T) {
 		{"instructions of loading one script", chunkSteps}, {"calls within one another", callDepthMax}, {"values on the stack of a call", registersMax}, {"arguments or results of a call", argsMax},
 		{"events of one call", eventsCallMax}, {"replicated timers that wait", timersMax},
 		{"seconds of `after`", timerSecondsMax}, {"bytes of an object's, method's or script's name", nameBytesMax}, {"scripts that are deployed", scriptsMax}, {"bytes of all scripts that are deployed", scriptsBytesMax},
-		{"bytes of one `print`", printBytesMax}, {"bytes of an error's message", messageTextMax},
+		{"bytes of one `print`", printBytesMax}, {"bytes of an error's message", messageTextMax}, {"bytes of a name that an error shows", nameBytesMax},
 		{"blocks and brackets within one another", nestingMax}, {"operators in one expression", operatorsMax}, {"`elseif` in one `if`", elseifsMax},
 		{"functions within one another", functionsMax}, {"labels and gotos of a script", labelsMax}, {"different constants and names in one function", constantsMax},
 		{"variables of outer functions that one function uses", upvaluesMax}, {"expressions in a list", argumentsMax}, {"variables of functions under way that functions within them use", openUpvaluesMax},

@@ -85,7 +85,7 @@ const (
 	textSteps       = 4         // charged for a number that becomes a text or the reverse
 	textBytes       = 16        // bytes of a text that a loop goes through for a step
 	callSteps       = 4         // charged for a call that no instruction of the script makes, such as that of a metamethod
-	lookupSteps     = 1         // charged for t[k], t[k] = v and #t beside their instruction, which calls a function
+	lookupSteps     = 1         // charged for t[k], #t, and t[k] = v outside of the state: their instruction calls a function
 	metaSteps       = 2         // charged for a table that __index or __newindex refers to
 	concatSteps     = 4         // charged for a value that table.concat puts in
 	levelSteps      = 20        // charged for a level of the stack that is looked at

@@ -98,16 +98,15 @@ func tableIndex(L *lua.LState) int {
 // level charges for a lookup of k in a table that metatables refer to, level
 // tables behind the one that the instruction names.
 func (x *exec) level(level int, k lua.LValue) {
-	n := lookupSteps
 	if level > 0 {
-		n = metaSteps
+		x.must(x.Steps(metaSteps))
 	}
-	x.must(x.Steps(n))
 	x.key(k)
 }
 
 // index1 is t[k] with what metatables and methods add.
 func (x *exec) index1(t *state.Table, k lua.LValue) lua.LValue {
+	x.must(x.Steps(lookupSteps))
 	for level := range metaDepthMax {
 		x.level(level, k)
 		v := t.Get(x.view, k)
@@ -195,6 +194,8 @@ func (x *exec) rawSet(t *state.Table, k, v lua.LValue) {
 	x.writable(t)
 	if t.InState() {
 		x.must(x.Steps(writeSteps))
+	} else {
+		x.must(x.Steps(lookupSteps))
 	}
 	if s, ok := k.(lua.LString); ok && x.prog.names[string(s)] && v != lua.LNil {
 		x.checkField(t, string(s))
