@@ -28,7 +28,8 @@ func stringLen(L *lua.LState) int {
 }
 
 func stringSub(L *lua.LState) int {
-	return pushString(L, lib.Sub(checkString(L, 1), checkInt(L, 2), optInt(L, 3, -1)), nil)
+	s, err := lib.Sub(execOf(L), checkString(L, 1), checkInt(L, 2), optInt(L, 3, -1))
+	return pushString(L, s, err)
 }
 
 // checkText is the first argument, charged for as a loop goes through it.
@@ -87,16 +88,18 @@ func stringChar(L *lua.LState) int {
 }
 
 // captureValue is a capture as a Lua value.
-func captureValue(s string, c lib.Capture) lua.LValue {
+func (x *exec) captureValue(s string, c lib.Capture) lua.LValue {
 	if c.IsPosition() {
 		return lua.LNumber(c.Start + 1)
 	}
-	return lua.LString(c.Text(s))
+	text, err := c.Copy(x, s)
+	x.must(err)
+	return lua.LString(text)
 }
 
-func pushCaptures(L *lua.LState, s string, list []lib.Capture) int {
+func (x *exec) pushCaptures(s string, list []lib.Capture) int {
 	for _, c := range list {
-		L.Push(captureValue(s, c))
+		x.L.Push(x.captureValue(s, c))
 	}
 	return len(list)
 }
@@ -112,7 +115,7 @@ func stringFind(L *lua.LState) int {
 	}
 	L.Push(lua.LNumber(m.Start + 1))
 	L.Push(lua.LNumber(m.End))
-	return 2 + pushCaptures(L, s, m.Captures)
+	return 2 + x.pushCaptures(s, m.Captures)
 }
 
 func stringMatch(L *lua.LState) int {
@@ -124,7 +127,7 @@ func stringMatch(L *lua.LState) int {
 		L.Push(lua.LNil)
 		return 1
 	}
-	return pushCaptures(L, s, m.Values())
+	return x.pushCaptures(s, m.Values())
 }
 
 func stringGmatch(L *lua.LState) int {
@@ -141,7 +144,7 @@ func stringGmatch(L *lua.LState) int {
 			L.Push(lua.LNil)
 			return 1
 		}
-		return pushCaptures(L, g.Subject(), m.Values())
+		return x.pushCaptures(g.Subject(), m.Values())
 	}))
 	return 1
 }
@@ -166,7 +169,7 @@ func stringGsub(L *lua.LState) int {
 	case *lua.LFunction:
 		with = func(m lib.Match) (string, bool, error) {
 			L.Push(r)
-			L.Call(pushCaptures(L, s, m.Values()), 1)
+			L.Call(x.pushCaptures(s, m.Values()), 1)
 			return x.replacement(popValue(L))
 		}
 	default:
@@ -174,7 +177,7 @@ func stringGsub(L *lua.LState) int {
 			wrongType(L, 3, "string/function/table")
 		}
 		with = func(m lib.Match) (string, bool, error) {
-			return x.replacement(x.index1(t, captureValue(s, m.Values()[0])))
+			return x.replacement(x.index1(t, x.captureValue(s, m.Values()[0])))
 		}
 	}
 	out, n, err := lib.Gsub(x, s, pattern, with, limit)

@@ -53,7 +53,11 @@ const (
 // number Start+1.
 func (c Capture) IsPosition() bool { return c.End == endPosition }
 
-// Text returns the captured part of the subject, "" for a position.
+// Copy returns the captured part of the subject as what a script gets.
+func (c Capture) Copy(m Meter, s string) (string, error) { return part(m, s, c.Text(s)) }
+
+// Text returns the captured part of the subject, "" for a position. It copies
+// nothing: what may outlive the subject comes from Copy.
 func (c Capture) Text(s string) string {
 	if c.IsPosition() {
 		return ""

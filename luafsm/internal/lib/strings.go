@@ -2,9 +2,33 @@ package lib
 
 import "strings"
 
-// Sub returns the bytes i to j of s, counted from 1, or from the end when
-// negative; as string.sub does. It copies nothing.
-func Sub(s string, i, j int64) string {
+// Sub returns the bytes i to j of s as string.sub does: a copy, see part.
+func Sub(m Meter, s string, i, j int64) (string, error) {
+	return part(m, s, slice(s, i, j))
+}
+
+// part is p, a part of s, as what a script gets: a copy, which is charged. A
+// slice of s would keep all of s alive for as long as the script has it: state of
+// 30 bytes held 458 MB. The length of s doesn't bound that, as s may be a slice
+// itself; so there are no slices but all of s.
+func part(m Meter, s, p string) (string, error) {
+	switch len(p) {
+	case len(s):
+		return s, nil
+	case 0:
+		return "", nil
+	case 1:
+		return string([]byte{p[0]}), m.Bytes(1) // allocates nothing
+	}
+	if err := m.Bytes(len(p)); err != nil {
+		return "", err
+	}
+	return strings.Clone(p), nil
+}
+
+// slice is the bytes i to j of s, counted from 1, or from the end when negative.
+// It copies nothing.
+func slice(s string, i, j int64) string {
 	n := int64(len(s))
 	i, j = relative(i, n), relative(j, n)
 	i, j = max(i, 1), min(j, n)
@@ -33,7 +57,7 @@ const ErrSliceTooLong Error = "string slice too long"
 // Byte returns the bytes whose codes string.byte(s, i, j) returns. When j is
 // absent the caller passes i.
 func Byte(s string, i, j int64) (string, error) {
-	sub := Sub(s, i, j)
+	sub := slice(s, i, j)
 	if len(sub) > byteResultsMax {
 		return "", ErrSliceTooLong
 	}

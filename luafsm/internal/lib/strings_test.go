@@ -16,9 +16,17 @@ func TestSub(t *testing.T) {
 	}{
 		{1, -1, "hello"}, {2, 3, "el"}, {0, 2, "he"}, {-3, -1, "llo"}, {-100, 2, "he"}, {4, 100, "lo"}, {3, 2, ""}, {6, 6, ""}, {1, big, "hello"}, {-big, big, "hello"}, {big, big, ""}, {-big, -big, ""}, {1, 0, ""}, {-2, -4, ""}, {1, -100, ""},
 	} {
-		if got := Sub("hello", c.i, c.j); got != c.want {
-			t.Errorf("sub(%d, %d) = %q, want %q", c.i, c.j, got, c.want)
+		var m testMeter
+		got, err := Sub(&m, "hello", c.i, c.j)
+		if got != c.want || err != nil {
+			t.Errorf("sub(%d, %d) = %q, %v, want %q", c.i, c.j, got, err, c.want)
 		}
+		if want := len(got) % len("hello"); m.bytes != want {
+			t.Errorf("sub(%d, %d) was charged %d bytes, not %d", c.i, c.j, m.bytes, want)
+		}
+	}
+	if _, err := Sub(&testMeter{maxBytes: 2}, "hello", 1, 3); err != errBudget {
+		t.Error("sub without a budget:", err)
 	}
 	if s, err := Byte("hello", -1, -1); s != "o" || err != nil {
 		t.Error("byte:", s, err)
