@@ -12,9 +12,13 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
+func newRoots() *roots {
+	return &roots{byName: map[string]*object{}, byTable: map[*state.Table]*object{}}
+}
+
 // readRoots reads which objects there are.
 func readRoots(store *state.Store) *roots {
-	r := &roots{byName: map[string]*object{}, byTable: map[*state.Table]*object{}}
+	r := newRoots()
 	meta := store.Section(sectionMeta)
 	store.Section(sectionObjects).Each(nil, func(k, v lua.LValue) bool {
 		t, ok := state.TableOf(v)
@@ -43,23 +47,32 @@ func readRoots(store *state.Store) *roots {
 // names of the objects, sorted.
 func (r *roots) names() []string { return slices.Sorted(maps.Keys(r.byName)) }
 
-// with is r and one more object, or another of that name.
-func (r *roots) with(o *object) *roots {
-	n := r.without(o.name)
-	n.byName[o.name], n.byTable[o.table] = o, o
-	return n
+// put adds an object, or replaces the one of that name.
+func (r *roots) put(o *object) {
+	r.remove(o.name)
+	r.byName[o.name], r.byTable[o.table] = o, o
 }
 
-func (r *roots) without(name string) *roots {
-	n := &roots{byName: maps.Clone(r.byName), byTable: maps.Clone(r.byTable)}
-	if n.byName == nil {
-		n.byName, n.byTable = map[string]*object{}, map[*state.Table]*object{}
+func (r *roots) remove(name string) {
+	if o := r.byName[name]; o != nil {
+		delete(r.byName, name)
+		delete(r.byTable, o.table)
 	}
-	if old := n.byName[name]; old != nil {
-		delete(n.byName, name)
-		delete(n.byTable, old.table)
+}
+
+func (r *roots) clone() *roots {
+	return &roots{byName: maps.Clone(r.byName), byTable: maps.Clone(r.byTable)}
+}
+
+// ownRoots are the roots as the machine may change them: the first change after
+// a Publish copies them, so that an entry that creates a thousand objects copies
+// them once.
+func (m *Machine) ownRoots() *roots {
+	if m.shared {
+		m.roots, m.shared = m.roots.clone(), false
+		m.prog.x.roots = m.roots
 	}
-	return n
+	return m.roots
 }
 
 // store writes what the state knows of an object.
@@ -112,7 +125,7 @@ func (m *Machine) deploy(b []byte, d *codec.Decoder) []byte {
 	if err != nil {
 		return m.refuseFailure(b, err)
 	}
-	u := upgrade{m: m, p: p, roots: m.roots}
+	u := upgrade{m: m, p: p, roots: m.roots.clone()}
 	if err := u.run(next); err != nil {
 		return m.refuseFailure(b, err)
 	}
@@ -121,7 +134,7 @@ func (m *Machine) deploy(b []byte, d *codec.Decoder) []byte {
 		return m.refuseFailure(b, err)
 	}
 	m.current.open = false
-	m.code, m.roots = next, u.roots
+	m.code, m.roots, m.shared = next, u.roots, false
 	m.install(p)
 	return m.appendLines(b, u.lines)
 }
@@ -179,7 +192,7 @@ func badScriptName(name string) string {
 type upgrade struct {
 	m     *Machine
 	p     *program
-	roots *roots
+	roots *roots // a copy, which becomes the machine's
 	lines []string
 }
 
@@ -196,7 +209,7 @@ func (u *upgrade) run(next *code) error {
 			o = &object{name: name, class: name, born: u.m.current.index, table: u.m.store.NewTable(0, 0)}
 			o.version = u.p.class(o).version
 			created = append(created, o)
-			u.roots = u.roots.with(o)
+			u.roots.put(o)
 			if err := firstError(u.m.writeMeta(o), u.m.store.Root().SetString(name, o.table.UserData())); err != nil {
 				return err
 			}
@@ -263,8 +276,7 @@ func (u *upgrade) migrate(o *object) error {
 	from := o.version
 	raised := *o
 	raised.version = d.version
-	u.roots = u.roots.with(&raised)
-	u.p.x.roots = u.roots
+	u.roots.put(&raised)
 	u.line("%s: version %d to %d", o.name, from, d.version)
 	if err := u.m.writeMeta(&raised); err != nil {
 		return err
@@ -358,19 +370,18 @@ func (m *Machine) create(b []byte, d *codec.Decoder) []byte {
 	if err := firstError(m.writeMeta(o), m.store.Root().SetString(name, o.table.UserData())); err != nil {
 		return m.refuse(b, command.CodeScript, "%v", err)
 	}
-	old := x.roots
-	x.roots = old.with(o)
+	roots := m.ownRoots()
+	roots.put(o)
 	err = m.prog.method(o, def.init)
 	if err == nil {
 		m.keepEvents(x)
 		err = m.store.Commit()
 	}
 	if err != nil {
-		x.roots = old
+		roots.remove(name)
 		return m.refuseFailure(b, err)
 	}
 	m.current.open = false
-	m.roots = x.roots
 	return m.appendLines(b, nil)
 }
 
@@ -415,7 +426,8 @@ func (m *Machine) drop(b []byte, d *codec.Decoder) []byte {
 		return m.refuseFailure(b, err)
 	}
 	m.current.open = false
-	m.code, m.roots = next, m.roots.without(name)
+	m.code = next
+	m.ownRoots().remove(name)
 	m.install(p)
 	return m.appendLines(b, nil)
 }

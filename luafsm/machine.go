@@ -38,7 +38,8 @@ type Machine struct {
 	clock  int64 // ms; never goes back
 	code   *code
 	prog   *program
-	roots  *roots // replaced, never changed: versions share it
+	roots  *roots
+	shared bool // versions have roots: see ownRoots
 
 	watches *watches // nil: nobody has ever watched
 
@@ -89,7 +90,7 @@ const (
 
 // New returns a machine without objects.
 func New(o Options) *Machine {
-	m := &Machine{opts: o, store: state.NewStore(), code: &code{}, roots: &roots{}, version: firstVersion, runs: MachineVersion}
+	m := &Machine{opts: o, store: state.NewStore(), code: &code{}, roots: newRoots(), version: firstVersion, runs: MachineVersion}
 	l := defaultLimits()
 	m.limits = &l
 	m.begin()
@@ -486,7 +487,8 @@ func (x *exec) appendValue(b []byte, view *state.Version, v lua.LValue, bytesMax
 // appends its result to dst, and undoes it. The values of a deploy are the lines
 // of its report.
 func (m *Machine) DryRun(cmd []byte, clock int64, dst []byte) []byte {
-	prog, rts, c, charged := m.prog, m.roots, m.code, m.charged
+	prog, rts, shared, c, charged := m.prog, m.roots, m.shared, m.code, m.charged
+	m.shared = true // rts comes back as it is
 	lim, clk, version := *m.limits, m.clock, m.version
 	m.clock = max(m.clock, clock)
 	m.store.Begin()
@@ -503,7 +505,7 @@ func (m *Machine) DryRun(cmd []byte, clock int64, dst []byte) []byte {
 	}
 	m.current.dry = false
 	prog.x.fold()
-	m.roots, m.code, m.clock, m.charged, m.version, m.err = rts, c, clk, charged, version, nil
+	m.roots, m.shared, m.code, m.clock, m.charged, m.version, m.err = rts, shared, c, clk, charged, version, nil
 	*m.limits = lim
 	m.install(prog)
 	m.repair()

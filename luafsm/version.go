@@ -29,6 +29,7 @@ type Version struct {
 // Publish returns the present state, retained once. It takes the same short time
 // whatever the size of the state.
 func (m *Machine) Publish() *Version {
+	m.shared = true
 	return &Version{state: m.store.Publish(), index: m.index, clock: m.clock, roots: m.roots, code: m.code, limits: *m.limits}
 }
 
