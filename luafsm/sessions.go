@@ -226,7 +226,8 @@ func keptResult(t *state.Table, serial uint64) (result string, ok bool) {
 
 // remember ends a command of a session: it renews the session, forgets what is
 // acknowledged, and keeps the result of a first try. Nothing can come between it
-// and the command: an entry is applied as a whole or not at all.
+// and the command: an entry is applied as a whole or not at all. Nor has the
+// command ended its session: only an Open could, and a session has none of these.
 func (m *Machine) remember(result []byte) {
 	in := m.current.in
 	if in.t == nil {

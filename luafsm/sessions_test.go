@@ -330,3 +330,25 @@ func TestSessionDryRun(t *testing.T) {
 	r.expect("unknown session", show(decodeResult(t, r.m.DryRun(other, r.clock, nil))), "1")
 	r.expect("nothing happened", r.n(), "0")
 }
+
+// A session opens no other: at the limit that could end the one that it runs in,
+// which would be remembered all the same.
+func TestSessionOpensNoSession(t *testing.T) {
+	r, id := sessionRig(t)
+	r.cmd(command.AppendSetting(nil, 0, 0, "sessions", 1))
+	r.clock += 5000
+	for serial, cmd := range map[uint64][]byte{1: command.AppendOpen(nil), 2: command.AppendTick(nil)} {
+		got := show(decodeResult(t, r.m.DryRun(command.AppendIn(nil, cmd, id, serial, 0), r.clock, nil)))
+		if !strings.HasPrefix(got, "bad_argument: unreadable command") {
+			t.Errorf("%d: %s", serial, got)
+		}
+		got = show(r.apply(command.AppendIn(nil, cmd, id, serial, 0))[0])
+		if !strings.HasPrefix(got, "bad_argument: unreadable command") {
+			t.Errorf("%d: %s", serial, got)
+		}
+	}
+	if n := r.m.store.Section(sectionSessions).Count(nil); n != 2 {
+		t.Errorf("one session has %d entries", n)
+	}
+	r.expect("the session is still there", show(r.once(in(id, 1, 0, "t", "inc"))), "1")
+}
