@@ -279,7 +279,11 @@ func (g *generator) statement() {
 
 // write changes the state.
 func (g *generator) write() {
-	switch g.IntN(9) {
+	switch g.IntN(10) {
+	case 9: // neither sits in a state as it is
+		zero := pick(g, "-0.0", "math.ceil(-0.5)", "json.decode('-0')", "0/0", "-(0/0)", "math.sqrt(-1)", "math.huge - math.huge")
+		g.line("%s = %s", pick(g, "self.z", "self.map.z", "self.list[1]", "self.nums[#self.nums + 1]"), pick(g, zero, "{"+zero+"}", "{z = "+zero+"}"))
+		g.line("self.sign = 1 / (tonumber(self.z) or 1)")
 	case 0, 1:
 		g.line("self.%s = %s", pick(g, "a", "b", "n2", "t"), g.value(2))
 	case 2:
