@@ -369,3 +369,68 @@ function T.replicated:echo(s) return s end
 		}
 	}
 }
+
+// A dry run of any command, whether it succeeds or fails and whatever the clock
+// is by which it is tried, leaves the machine as it was.
+func TestDryRunChangesNothing(t *testing.T) {
+	r := newRig(t)
+	const src = `local T = object("t", {version = %d})
+function T:init() self.n = 0 end
+function T:migrate(from) self.from = from after(1, "later") emit("migrated") %s end
+function T.replicated:later() self.n = self.n + 1 end
+function T.replicated:all() self.n = self.n + 1 self.at = now() emit("x", 1) return after(0.5, "later"), random(100) end
+function T.replicated:fail() self:all() error("no") end
+function T.replicated:spin() self:all() while true do end end
+`
+	r.mustDeploy("t.lua", fmt.Sprintf(src, 1, ""))
+	r.call("t", "all")
+	r.cmd(command.AppendCreate(nil, 0, 0, "u", "t"))
+	session := r.apply(command.AppendOpen(nil))[0].Index
+	call := func(method string) []byte { return command.AppendCall(nil, 0, 0, "t", method, nil) }
+	deploy := func(source string) []byte {
+		return command.AppendDeploy(nil, 0, 0, []command.Script{{Name: "t.lua", Source: source}})
+	}
+	dump := func() string {
+		v := r.m.Publish()
+		defer v.Release()
+		var b bytes.Buffer
+		if err := v.Dump(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for _, c := range []struct {
+		name string
+		cmd  []byte
+		want string // beginning of the result
+	}{
+		{"call", call("all"), "2 "},
+		{"call that fails", call("fail"), "script: "},
+		{"call that never ends", call("spin"), "budget: "},
+		{"call in a session", command.AppendIn(nil, call("all"), session, 1, 0), "2 "},
+		{"deploy", deploy(fmt.Sprintf(src, 2, "")), "t: version 1 to 2"},
+		{"deploy that fails", deploy(fmt.Sprintf(src, 2, "error('no')")), "script: "},
+		{"deploy that is refused", deploy("local = 1"), "bad_argument: "},
+		{"create", command.AppendCreate(nil, 0, 0, "w", "t"), ""},
+		{"drop", command.AppendDrop(nil, 0, 0, "u"), ""},
+		{"setting", command.AppendSetting(nil, 0, 0, "instructions", 5000), ""},
+		{"open", command.AppendOpen(nil), ""},
+		{"tick", command.AppendTick(nil), ""},
+		{"upgrade", command.AppendUpgrade(nil, 9), ""},
+		{"garbage", []byte{0xc1}, "bad_argument: "},
+	} {
+		for _, ahead := range []int64{0, 10_000_000, -10_000_000} {
+			before, state := wholeMachine(r.m), dump()
+			got := show(decodeResult(t, r.m.DryRun(c.cmd, r.clock+ahead, nil)))
+			if !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s, %d ms ahead: %s, want %s", c.name, ahead, got, c.want)
+			}
+			if after := wholeMachine(r.m); after != before {
+				t.Errorf("%s, %d ms ahead:\nbefore %s\nafter  %s", c.name, ahead, before, after)
+			}
+			if dump() != state {
+				t.Errorf("%s, %d ms ahead: another dump", c.name, ahead)
+			}
+		}
+	}
+}

@@ -121,15 +121,19 @@ func (r *runner) restore() error {
 
 // tryOut does what a leader does and the others don't: it tries the commands of
 // an entry out. A query more than others answer must change nothing either.
-func (r *runner) tryOut(e raft.Entry, query []byte) {
+func (r *runner) tryOut(e raft.Entry, query []byte) error {
 	charged := r.m.Charged()
+	before := wholeMachine(r.m)
 	d := codec.NewDecoder(e.Data)
 	if h, err := command.DecodeBatchHead(&d); err == nil {
-		for range h.Count {
-			if cmd, err := d.Bytes(); err == nil {
-				r.m.DryRun(cmd, h.Clock, nil)
+		for i := range h.Count {
+			if cmd, err := d.Bytes(); err == nil { // the clock of the leader that tries out is not that of the entry
+				r.m.DryRun(cmd, h.Clock+dryAhead[i%len(dryAhead)], nil)
 			}
 		}
+	}
+	if after := wholeMachine(r.m); after != before {
+		return fmt.Errorf("a dry run leaves %s, before it was %s", after, before)
 	}
 	now := r.m.Charged()
 	r.base.Steps -= now.Steps - charged.Steps
@@ -137,6 +141,17 @@ func (r *runner) tryOut(e raft.Entry, query []byte) {
 	v := r.m.Publish()
 	defer v.Release()
 	r.q.Query(v, query, nil)
+	return nil
+}
+
+// dryAhead is how far the clocks of dry runs are ahead of the entry's, in ms.
+var dryAhead = [...]int64{100_000, -100_000, 1, 0}
+
+// wholeMachine is everything of a machine that a command can change.
+func wholeMachine(m *Machine) string {
+	due, waits := m.NextTimer()
+	return fmt.Sprintf("digest %v, index %d, clock %d, version %d, limits %v, timer %d %v, objects %v, scripts %p, program %p, charges %v, error %v",
+		m.Digest(), m.index, m.clock, m.version, *m.limits, due, waits, m.roots.names(), m.code, m.prog, m.charged, m.err)
 }
 
 // report is everything that can be seen of one entry.
@@ -212,7 +227,9 @@ func TestGeneratedPrograms(t *testing.T) {
 				}
 			}
 			if i%3 == 0 {
-				r.tryOut(e, p.queries[i])
+				if err := r.tryOut(e, p.queries[i]); err != nil {
+					t.Fatalf("program %d, entry %d: %v", seed, i, err)
+				}
 			}
 			if b := r.apply(e, p.queries[i]); !a[i].equal(b) {
 				t.Fatalf("program %d differs at entry %d of %d, restored before %d; replay with %s=%d %s=1\nstraight %v\nrestored %v",
