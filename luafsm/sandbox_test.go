@@ -3,6 +3,7 @@ package luafsm
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -39,9 +40,14 @@ func TestReachable(t *testing.T) {
 		}
 	})
 	stringMethods.ForEach(func(k, v lua.LValue) { walk("(string):"+k.String(), v) })
+	golden(t, "testdata/reachable.txt", lines)
+}
+
+// golden compares lines, sorted, with those of a file.
+func golden(t *testing.T, golden string, lines []string) {
+	t.Helper()
 	sort.Strings(lines)
 	got := strings.Join(lines, "\n") + "\n"
-	const golden = "testdata/reachable.txt"
 	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -153,4 +159,86 @@ text string nil `)
 			t.Errorf("attempt %d: %s", i, got)
 		}
 	}
+}
+
+// walkScript has methods that list what they reach from the values they have: the
+// object, another one, the namespaces, arguments, iterators and errors. Names are
+// tried on everything that can be indexed, metatables are looked at.
+const walkScript = `local T = object "t"
+object("u", "t")
+local kept = {1, {2}}
+function T:init() self.list = {1, {2}} self.text = "x" end
+function T.replicated:write(...) %[1]s end
+function T.query:read(...) %[1]s end
+function T:hold() end
+`
+
+const walkBody = `
+  local names, out, seen = {%s}, {}, {}
+  local walk
+  local function member(path, v, k)
+    local ok, m = pcall(function() return v[k] end)
+    if not ok then out[#out + 1] = path .. "." .. tostring(k) .. " error: " .. tostring(m)
+    elseif m ~= nil then walk(path .. "." .. tostring(k), m) end
+  end
+  function walk(path, v)
+    out[#out + 1] = path .. " " .. type(v)
+    if type(v) ~= "table" and type(v) ~= "userdata" then return end
+    if seen[v] then out[#out] = path .. " = " .. seen[v] return end
+    seen[v] = path
+    if getmetatable(v) ~= nil then walk("getmetatable(" .. path .. ")", getmetatable(v)) end
+    local known = {}
+    if type(v) == "table" then for k in pairs(v) do known[k] = true member(path, v, k) end end
+    for _, k in ipairs(names) do if not known[k] then member(path, v, k) end end
+  end
+  walk("self", self) walk("u", u) walk("T", T) walk("kept", kept)
+  for i = 1, select("#", ...) do walk("argument" .. i, (select(i, ...))) end
+  local iterators = {pairs = {pairs({1})}, ipairs = {ipairs({1})}, gmatch = {("x"):gmatch("x")}, error = {pcall(error)}, raised = {pcall(function() return nil + 1 end)},
+    caught = {pcall(error, {1})}, handler = {xpcall(function() error("x") end, function(e) return e end)}, caller = {caller()}, none = {nil}}
+  for _, name in ipairs({"caller", "caught", "error", "gmatch", "handler", "ipairs", "none", "pairs", "raised"}) do
+    for k, v in pairs(iterators[name]) do walk(name .. "[" .. tostring(k) .. "]", v) end
+  end
+  return out`
+
+// What a method reaches from the values that it is given, against golden lists.
+func TestReachableFromValues(t *testing.T) {
+	names := []string{"replicated", "query", "async", "init", "migrate", "hold", "read", "write", "list", "text", "env", "data", "prog", "object", "name", "store", "version", "def",
+		"Value", "Metatable", "Env", "_G", "_ENV", "_LOADED", "__index", "__newindex", "__metatable", "__call", "__gc", "__mode", "__tostring", "__len", "__eq", "__name"}
+	for _, path := range reachableFunctions() {
+		names = append(names, path[strings.LastIndex(path, ".")+1:])
+	}
+	sort.Strings(names)
+	names = slices.Compact(names)
+	var list strings.Builder
+	for _, n := range names {
+		fmt.Fprintf(&list, "%q, ", n)
+	}
+	src := fmt.Sprintf(walkScript, fmt.Sprintf(walkBody, list.String()))
+	r := newRig(t)
+	r.mustDeploy("t.lua", src)
+	given := args(1.5, "text", true, nil, args("a", args(1)), []byte{0x81, 0xa1, 'k', 0x91, 0x01})
+	lines := func(res command.Result) (out []string) {
+		t.Helper()
+		d := codec.NewDecoder(res.Values)
+		if res.Code != command.CodeOK {
+			t.Fatal(show(res))
+		}
+		if _, err := d.ArrayLen(); err != nil {
+			t.Fatal(err)
+		}
+		n, err := d.ArrayLen()
+		for range n {
+			var s string
+			if s, err = d.String(); err != nil {
+				break
+			}
+			out = append(out, s)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	golden(t, "testdata/reachable-replicated.txt", lines(r.apply(command.AppendCall(nil, 0, 0, "t", "write", given))[0]))
+	golden(t, "testdata/reachable-query.txt", lines(r.query(command.AppendQuery(nil, "t", "read", given))))
 }
