@@ -60,6 +60,52 @@ func TestLanguage(t *testing.T) {
 		{`local function loop(n) if n == 0 then return "done" end return loop(n - 1) end return loop(5000)`, "done"},
 		{`return (select(2, "a", "b", "c")), select(-1, 1, 2, 3)`, "b 3"},
 		{`local a, b = (function() return 1, 2 end)() return b, (function() return 1, 2 end)()`, "2 1 2"},
+		// evaluation order
+		{`local s = "" local function f(x) s = s .. x return x end local t = {f(1), f(2), x = f(3), f(4)} local a = f(5) + f(6) * f(7) return s`, "1234567"},
+		{`local s = "" local function f(x) s = s .. x return x end local function g() end g(f(1), f(2), f(3)) local x = f(4) .. f(5) .. f(6) return s`, "123456"},
+		{`local s = "" local function f(x) s = s .. tostring(x) return x end local a = f(false) and f(1) or f(nil) or f(2) return s, a`, "falsenil2 2"},
+		{`local s = "" local function f(x) s = s .. x return x end for i = f(1), f(3), f(2) do s = s .. "i" .. i end return s`, "132i1i3"},
+		// mixed constructors
+		{`local t = {1, x = "a", 2, [10] = "b", 3, [2] = "c"} return t[1], t[2], t[3], t.x, t[10], #t`, "1 c 3 a b 3"}, // left to right, which Lua leaves open
+		{`local function f() return 1, 2, 3 end local t, u, v = {f(), f()}, {f(), x = 1}, {(f())} return t, u[1], u[2], u.x, v`, "{1,1,2,3} 1 nil 1 {1}"},
+		{`local t = {n = 1; 2, [1 + 1] = 3, {4; 5}, [true] = 6,} return t.n, t[1], t[2], t[true]`, "1 2 {4,5} 6"},
+		{`return #{nil, nil, 3}, #{n = nil}, select("#", unpack({1, nil, 3}, 1, 3))`, "0 0 3"},
+		// varargs in the middle
+		{`local function f(...) return ..., "end" end return f(1, 2, 3), (f(1, 2))`, "1 1"},
+		{`local function f(...) return {..., 9}, {9, ...}, select("#", ..., ...) end return f(1, 2, 3)`, "{1,9} {9,1,2,3} 4"},
+		{`local function f(...) local a, b = ..., 10 local c, d = 10, ... return a, b, c, d, (...) end return f(1, 2)`, "1 10 10 1 1"},
+		{`local function f(...) return select("#", ...) end return f(), f(nil), f(nil, nil), f((f())), f(unpack({})), f(f, unpack({}, 1, 3))`, "0 1 2 1 0 4"},
+		// nested pcall
+		{`return pcall(pcall, error, "x")`, "true false x"},
+		{`return pcall(function() local ok, e = pcall(error, "in", 0) error(e .. "+out", 0) end)`, "false in+out"},
+		{`local n = 0 local function f(d) if d == 0 then error("deep", 0) end local ok, e = pcall(f, d - 1) n = n + 1 error(e .. d, 0) end local ok, e = pcall(f, 4) return e, n`, "deep1234 4"},
+		{`local ok, e = pcall(function() return pcall(function() error({1}) end) end) return ok, e`, "true false"},
+		{`return xpcall(function() return pcall(error, "a") end, function() return "no" end)`, "true false a"},
+		// numeric for
+		{`local n = 0 for i = 1, 0 do n = n + 1 end for i = 0, 1, -1 do n = n + 1 end for i = 1, 1 do n = n + 10 end return n`, "10"},
+		{`local s = "" for i = 1, 2, 0.25 do s = s .. i .. " " end return s`, "1 1.25 1.5 1.75 2 "},
+		{`local n = 0 for i = 1, 3 do local j = i i = 10 n = n + j end return n`, "6"},
+		{`local n = 0 for i = 3, math.huge do n = n + 1 if i >= 5 then break end end for i = 1, 0/0 do n = 100 end for i = math.huge, 1 do n = 100 end return n`, "3"},
+		{`local last for i = 2^53 - 1, 2^53 do last = i if i == 2^53 then break end end return last == 2^53`, "true"},
+		{`local n, top = 0, 3 for i = 1, top do top = 10 n = n + 1 end return n`, "3"},
+		// escapes and long strings
+		{`return "\65\066\0067", #"\0\n\\\"\'", "a\
+b", '\'', "\z" == "z", #"\255"`, "AB\x067 5 a\nb ' true 1"},
+		{`return [[a]b]], [==[x]]y]=]z]==], #[[
+]], [[
+first]], [[a\n]]`, "a]b x]]y]=]z 0 first a\\n"},
+		{`return #[[
+
+]], ("%q"):format("\0\r\n\"")`, "1 \"\\000\\r\\\n\\\"\""},
+		// keys that are equal
+		{`local t = {} t[1] = "a" t[1.0] = "b" t["1"] = "c" t[2^0] = "d" t[-0] = "z" return t[1], #t, t["1"], t[0], t[0.0]`, "d 1 c z z"},
+		{`local t = {[1] = 1, [1.5] = 2, [2^53] = 3} local n = 0 for _ in pairs(t) do n = n + 1 end return n, t[3/2], t[9007199254740992], t[3 - 2]`, "3 2 3 1"},
+		// closures in loops
+		{`local fs = {} for i = 1, 3 do local j = i * 10 fs[i] = function() j = j + i return j end end return fs[1](), fs[2](), fs[3](), fs[1]()`, "11 22 33 12"},
+		{`local fs, i = {}, 0 while i < 3 do i = i + 1 local k = i fs[i] = function() k = k + i return k end end return fs[1](), fs[2](), fs[1]()`, "4 5 7"},
+		{`local fs = {} for k, v in pairs({a = 1, b = 2}) do fs[k] = function() v = v + 1 return k .. v end end return fs.a(), fs.b(), fs.a()`, "a2 b3 a3"},
+		{`local fs = {} for i = 1, 2 do local n = 0 fs[i] = {function() n = n + 1 end, function() return n end} end fs[1][1]() fs[1][1]() fs[2][1]() return fs[1][2](), fs[2][2]()`, "2 1"},
+		{`local f repeat local x = 1 f = function() x = x + 1 return x end until x == 1 return f(), f()`, "2 3"},
 		// errors
 		{`return pcall(error, "x")`, "false x"},
 		{`return pcall(error, {code = 5})`, "false {code=5}"},
