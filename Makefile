@@ -72,10 +72,11 @@ storage: ## storage exhaustively: each byte cut, each bit flipped, each prefix o
 	@$(GO) test -count=1 -timeout 60m -v -run '^Test(Storage|SnapshotEveryDamage|FlipEveryBit|CutEveryByte)' ./persist -everything >bin/storage.txt; \
 	status=$$?; grep -v -e '^=== ' -e '^ *--- PASS: .*/' bin/storage.txt; exit $$status
 
-# The machine must give the same on every architecture: ARCH_PROGRAMS generated
-# programs, and the tables of cases of its library, run under qemu's user mode
-# (Debian: apt-get install qemu-user-static) and are compared with this machine's.
-ARCH_PROGRAMS ?= 500
+# The machine must give the same on every architecture: the generated programs that
+# make test runs, or the first ARCH_PROGRAMS, and the tables of cases of its library,
+# run under qemu's user mode (Debian: apt-get install qemu-user-static) and are
+# compared with this machine's.
+ARCH_PROGRAMS ?=
 ARCH_DIR      := bin/arch
 ARCH_LIB_RUN  := ^Test(Golden|.*Math|.*Number|.*Format|.*Pattern|.*JSON|.*Table|.*String)
 
@@ -94,7 +95,7 @@ arch: ## the machine as arm64 and s390x, compared with this one (needs qemu-user
 			$$qemu $(CURDIR)/$(ARCH_DIR)/machine.$$go.test -test.run '^(TestProgramsWritten|TestLanguage)$$' -test.timeout 60m); \
 		(cd luafsm/internal/lib && $$qemu $(CURDIR)/$(ARCH_DIR)/lib.$$go.test -test.short -test.run '$(ARCH_LIB_RUN)' -test.timeout 60m); \
 		cmp $(ARCH_DIR)/programs.txt $(ARCH_DIR)/programs.$$go.txt; \
-		echo "arch $$go: $(ARCH_PROGRAMS) programs equal"; \
+		echo "arch $$go: $$(wc -l <$(ARCH_DIR)/programs.txt) programs equal"; \
 	done
 
 bench: ## run the Go benchmarks; bin/syncsh bench loads a cluster
