@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncsh/syncsh/internal/node"
 	"github.com/syncsh/syncsh/internal/shell"
 	"github.com/syncsh/syncsh/persist"
 	"github.com/syncsh/syncsh/raft"
@@ -35,6 +36,10 @@ cluster that are still connected are refused by the new one.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if data == "" {
 				return &shell.UsageError{Text: "--data is needed: the directory to make"}
+			}
+			// The directory keeps both, and a node that does not take them can't start on it.
+			if err := node.CheckMember(name, addr); err != nil {
+				return startError(err)
 			}
 			bar := newBar(json)
 			defer bar.Clear()

@@ -157,6 +157,18 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// CheckMember checks the name and the address of a node that is to be started
+// later, as its start will: ErrConfig says what it would not take.
+func CheckMember(name, addr string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if len(addr) > gossip.AddrBytesMax {
+		return fmt.Errorf("%w: address of %d bytes; at most %d", ErrConfig, len(addr), gossip.AddrBytesMax)
+	}
+	return checkHostPort("address", addr, 0)
+}
+
 // checkName holds names to what needs no quoting in a shell, a log or a table.
 func checkName(name string) error {
 	if name == "" {
