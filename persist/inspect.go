@@ -130,6 +130,20 @@ func Inspect(path string, o InspectOptions) (*Contents, error) {
 	}
 }
 
+// Stops is the part of Damage that Load refuses the directory for: all but
+// damaged snapshots. Load passes over those as long as the log goes on from an
+// older one; that it does not is a damage of its own.
+func (c *Contents) Stops() []error {
+	var stops []error
+	for _, d := range c.Damage {
+		passed := slices.ContainsFunc(c.Snapshots, func(s SnapshotInfo) bool { return s.Err == d && errors.Is(d, ErrDamage) })
+		if !passed {
+			stops = append(stops, d)
+		}
+	}
+	return stops
+}
+
 // found adds a damage. Any other error is returned.
 func (c *Contents) found(err error) error {
 	if err == nil || errors.Is(err, ErrDamage) || errors.Is(err, ErrFormat) || errors.Is(err, ErrIdentity) {

@@ -75,7 +75,8 @@ func Restore(file, dir string, self raft.Member, cluster string, o Options) (raf
 // Recover makes the member of a data directory the only voter of a new cluster,
 // with a new id. It keeps every entry that the directory has, committed or not,
 // up to a torn write. self and cluster must be new. It returns where it put the
-// files it replaced. Damage is refused. No node may use the directory.
+// files it replaced. Damage is refused, but for that of a snapshot that Load would
+// do without (Contents.Stops). No node may use the directory.
 //
 // Interrupted, it is called again and goes on; until then the directory is
 // refused by Load.
@@ -191,8 +192,8 @@ func (b *builder) prepare() error {
 	if err := c.read(true); err != nil {
 		return err
 	}
-	if len(c.Damage) > 0 {
-		return errors.Join(c.Damage...)
+	if stops := c.Stops(); len(stops) > 0 {
+		return errors.Join(stops...)
 	}
 	entries, hard, err := c.lastResort(b.self)
 	if err != nil {

@@ -286,3 +286,34 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 		t.Errorf("%v, %v", names, err)
 	}
 }
+
+// A damaged snapshot does not stop a recovery where it does not stop a node, and
+// stops it where it does: the log must go on from an older snapshot.
+func TestRecoverPassesOverSnapshots(t *testing.T) {
+	for _, older := range []bool{true, false} {
+		dir := t.TempDir()
+		makeOld(t, dir)
+		name := snapshotName(raft.SnapshotMeta{Index: 10, Term: 2})
+		good, err := os.ReadFile(filepath.Join(dir, name))
+		must(t, err)
+		bad := bytes.Clone(good)
+		bad[len(bad)-snapshotEndBytes-blockHeadBytes-1] ^= 1 // in the content: the head is good
+		if older {
+			name = snapshotName(raft.SnapshotMeta{Index: 15, Term: 3})
+		}
+		must(t, os.WriteFile(filepath.Join(dir, name), bad, 0o600))
+		_, err = Recover(dir, raft.Member{ID: 9, Role: raft.Voter, Name: "a"}, newCluster, Options{})
+		if older {
+			must(t, err)
+			checkNew(t, dir, 11, raft.Configuration{})
+		} else if !errors.Is(err, ErrDamage) {
+			t.Fatalf("recovered from a log without its snapshot: %v", err)
+		}
+		d, err := Open(dir, Options{})
+		must(t, err)
+		_, err = d.Load()
+		if d.Close(); (err == nil) != older {
+			t.Fatalf("a node's start, with an older snapshot %v: %v", older, err)
+		}
+	}
+}

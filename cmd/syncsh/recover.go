@@ -36,7 +36,9 @@ also if they were acknowledged. So take the directory with the highest log
 ('syncsh inspect'), and only when no majority of the voters can come back.
 
 It shows what it will do and asks, unless --yes is given. The old files are kept
-in a directory below DIR. Damage is refused. Interrupted, it goes on when it is
+in a directory below DIR. Damage is refused, unless it is that of a snapshot and
+the log goes on from an older one, with which a node would start as well: the
+plan then says which one is not used. Interrupted, it goes on when it is
 called again. Start every other node with an empty directory afterwards: the
 members of the old cluster are refused by the new one.`,
 		Example: `  syncsh inspect ./n1
@@ -69,15 +71,20 @@ func (f *recoverFlags) run() error {
 		return startError(err)
 	}
 	var self raft.Member
-	total := uint64(0) // to read; an interrupted recovery is not looked into
+	total := uint64(0)       // to read; an interrupted recovery is not looked into
+	unused := []damageView{} // snapshots that are damaged and passed over
 	if !begun {
-		c, err := lookInto(f.data, persist.InspectOptions{FS: barFS(bar, "look", 0, 1)})
+		// Deep: the plan must not begin with a snapshot that can't be read to its end.
+		c, err := lookInto(f.data, persist.InspectOptions{FS: barFS(bar, "look", 0, 1), Deep: true})
 		bar.Clear()
 		if err != nil {
 			return err
 		}
-		if len(c.Damage) > 0 {
-			return fmt.Errorf("damaged: %w; a recovery needs a directory without damage, or a backup", errors.Join(c.Damage...))
+		if stops := c.Stops(); len(stops) > 0 {
+			return fmt.Errorf("damaged: %w; a recovery needs a directory without damage, or a backup", errors.Join(stops...))
+		}
+		for _, d := range c.Damage {
+			unused = append(unused, damageOf(d))
 		}
 		if self = recoveredMember(c); c.LastIndex() == 0 {
 			return &shell.UsageError{Text: f.data + ": " + persist.ErrNothing.Error()}
@@ -104,7 +111,7 @@ func (f *recoverFlags) run() error {
 	id := c.Identity
 	if f.json {
 		return printJSON(map[string]any{"data": f.data, "cluster": id.Cluster, "node": idText(id.NodeID), "name": id.Name,
-			"index": c.LastIndex(), "replaced": replaced})
+			"index": c.LastIndex(), "replaced": replaced, "unused": unused})
 	}
 	fmt.Printf("new cluster %s, new node %s named %s, its only voter; the log ends at %d\n", id.Cluster, idText(id.NodeID), id.Name, c.LastIndex())
 	fmt.Printf("the old files are in %s\n", replaced)
@@ -147,10 +154,24 @@ func writePlan(w io.Writer, c *persist.Contents) {
 	if c.Torn != nil {
 		fmt.Fprintf(w, "an unfinished write at %s@%d will be cut off\n", c.Torn.File, c.Torn.Offset)
 	}
+	for _, d := range c.Damage {
+		fmt.Fprintf(w, "not used, damaged: %s\n", oneLine(d))
+	}
+	if len(c.Damage) > 0 {
+		fmt.Fprintf(w, "the state comes from %s, as it would for a node that starts here\n", stateFrom(c))
+	}
 	fmt.Fprintf(w, "recover will make this node the only voter of a new cluster, with a new cluster id and a new node id:\n")
 	fmt.Fprintf(w, "  - all entries up to %d are kept and count as committed, also those that never were\n", last)
 	fmt.Fprintf(w, "  - what only other members have is lost, also if it was acknowledged\n")
 	fmt.Fprintf(w, "  - the other members can't come back: they join with empty directories\n")
+}
+
+// stateFrom says what the state is made of.
+func stateFrom(c *persist.Contents) string {
+	if c.Snapshot == nil {
+		return "the log, which is there from its beginning"
+	}
+	return fmt.Sprintf("the snapshot at %d and the log behind it", c.Snapshot.Index)
 }
 
 // confirmed asks.
