@@ -30,8 +30,12 @@ type Contents struct {
 	Identity Identity
 	// InUse says that a node had the directory open; see InspectOptions.Beside.
 	InUse bool
-	// HardState is as Load would return it, if nothing is damaged.
+	// HardState is as Load would return it, if the log was read to its end; else it
+	// is the last one that could be read. Term and Commit never go back, so the
+	// real ones are at least these; the vote may be any.
 	HardState raft.HardState
+	// Read says how far that is.
+	Read      Extent
 	Snapshots []SnapshotInfo // ascending
 	Segments  []SegmentInfo  // ascending
 	// Snapshot is the newest one without damage, or nil.
@@ -48,6 +52,15 @@ type Contents struct {
 
 	fs FS
 }
+
+// Extent is how far the log could be read.
+type Extent uint8
+
+const (
+	ReadNothing Extent = iota // no hard state was read: there is one, and it is unknown
+	ReadPart                  // up to a damage
+	ReadAll                   // to its end
+)
 
 // SnapshotInfo is a snapshot's file. Meta.Sum is known after a deep look only.
 type SnapshotInfo struct {
@@ -179,6 +192,8 @@ func (c *Contents) read(deep bool) error {
 	if len(numbers) == 0 {
 		if d.begun || len(c.Snapshots) > 0 {
 			c.Damage = append(c.Damage, damage(segmentName(1), 0, "the log is missing, and with it this member's vote"))
+		} else {
+			c.Read = ReadAll // the first start was cut short: nothing was promised yet
 		}
 		return nil
 	}
@@ -272,6 +287,12 @@ func (c *Contents) readLog(d *Dir, numbers, old []uint64, bad []error) error {
 		}
 	}
 	c.Torn, c.HardState = r.torn, r.last.hard
+	switch {
+	case !damaged:
+		c.Read = ReadAll
+	case c.HardState != raft.HardState{}:
+		c.Read = ReadPart
+	}
 	if len(r.heads) == 0 {
 		return nil
 	}

@@ -33,16 +33,23 @@ the file of a snapshot or a backup.
 
 ` + besideNode + `
 
-Exits with 1 if anything is damaged. 'syncsh verify' also reads all snapshots to
-their end.`,
+Exits with 1 if it finds damage. It reads the log, and the file of a snapshot or
+a backup, to the end; of the snapshots in a directory it reads the heads:
+'syncsh verify' reads those to their end as well, and what they hold.`,
 		Example: `  syncsh inspect ./n1
   syncsh inspect ./n1 --log --from 1000 --to 1010
   syncsh inspect ./n1 --json
   syncsh inspect backup.snap`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if log && records {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ranged := cmd.Flags().Changed("from") || cmd.Flags().Changed("to")
+			switch {
+			case log && records:
 				return &shell.UsageError{Text: "--log and --records exclude each other"}
+			case isFile(args[0]) && (log || records || ranged):
+				return &shell.UsageError{Text: args[0] + " is a file and has no log: --log, --records, --from and --to go with a data directory"}
+			case ranged && !log:
+				return &shell.UsageError{Text: "--from and --to go with --log"}
 			}
 			if isFile(args[0]) {
 				return inspectFile(args[0], r.json)
@@ -189,7 +196,7 @@ type summary struct {
 	Path      string         `json:"path"`
 	InUse     bool           `json:"in_use"` // by a running node
 	Identity  identityView   `json:"identity"`
-	HardState hardStateView  `json:"hard_state"`
+	HardState *hardStateView `json:"hard_state"` // null: unknown
 	Log       logView        `json:"log"`
 	Segments  []segmentView  `json:"segments"`
 	Snapshots []snapshotView `json:"snapshots"`
@@ -210,14 +217,31 @@ type hardStateView struct {
 	Term   uint64 `json:"term"`
 	Vote   string `json:"vote"` // empty for none
 	Commit uint64 `json:"commit"`
+	// AtLeast says that these are the last that could be read, in front of a
+	// damage: term and commit are at least these, and the vote may be another.
+	AtLeast bool `json:"at_least,omitempty"`
 }
 
-func (h hardStateView) String() string {
+func (h *hardStateView) String() string {
+	if h == nil {
+		return "unknown"
+	}
 	vote := h.Vote
 	if vote == "" {
 		vote = "none"
 	}
+	if h.AtLeast {
+		return fmt.Sprintf("term at least %d, vote unknown, commit at least %d (in front of the damage: term %d, vote %s)", h.Term, h.Commit, h.Term, vote)
+	}
 	return fmt.Sprintf("term %d, vote %s, commit %d", h.Term, vote, h.Commit)
+}
+
+func hardStateOf(hs raft.HardState) *hardStateView {
+	v := &hardStateView{Term: uint64(hs.Term), Commit: uint64(hs.Commit)}
+	if hs.Vote != 0 {
+		v.Vote = idText(hs.Vote)
+	}
+	return v
 }
 
 // logView is the part of the log that follows on the newest snapshot.
@@ -225,6 +249,22 @@ type logView struct {
 	First   uint64 `json:"first"` // 0: no entries
 	Last    uint64 `json:"last"`  // the end, also without entries
 	Entries int    `json:"entries"`
+	// AtLeast says that there may be more, behind a damage or in what is missing.
+	AtLeast bool `json:"at_least,omitempty"`
+}
+
+func (l *logView) String() string {
+	switch {
+	case l.Entries > 0 && l.AtLeast:
+		return fmt.Sprintf("%d to at least %d in %d readable entries behind the newest snapshot", l.First, l.Last, l.Entries)
+	case l.Entries > 0:
+		return fmt.Sprintf("%d to %d in %d entries behind the newest snapshot", l.First, l.Last, l.Entries)
+	case l.AtLeast && l.Last == 0:
+		return "unknown"
+	case l.AtLeast:
+		return fmt.Sprintf("no readable entries, ends at least at %d", l.Last)
+	}
+	return fmt.Sprintf("no entries, ends at %d", l.Last)
 }
 
 type segmentView struct {
@@ -279,13 +319,13 @@ func summaryOf(c *persist.Contents) *summary {
 	id, hs := c.Identity, c.HardState
 	s := &summary{
 		Path: c.Path, InUse: c.InUse, Config: configOf(c.Config()),
-		Identity:  identityView{Node: idText(id.NodeID), Name: id.Name, Cluster: id.Cluster, Format: id.FormatVersion},
-		HardState: hardStateView{Term: uint64(hs.Term), Commit: uint64(hs.Commit)},
-		Log:       logView{Last: uint64(c.LastIndex()), Entries: len(c.Entries)},
-		Segments:  []segmentView{}, Snapshots: []snapshotView{}, Damage: []damageView{}, Notes: append([]string{}, c.Notes...),
+		Identity: identityView{Node: idText(id.NodeID), Name: id.Name, Cluster: id.Cluster, Format: id.FormatVersion},
+		Log:      logView{Last: uint64(c.LastIndex()), Entries: len(c.Entries), AtLeast: c.Read != persist.ReadAll},
+		Segments: []segmentView{}, Snapshots: []snapshotView{}, Damage: []damageView{}, Notes: append([]string{}, c.Notes...),
 	}
-	if hs.Vote != 0 {
-		s.HardState.Vote = idText(hs.Vote)
+	if c.Read != persist.ReadNothing {
+		s.HardState = hardStateOf(hs)
+		s.HardState.AtLeast = c.Read == persist.ReadPart
 	}
 	if len(c.Entries) > 0 {
 		s.Log.First = uint64(c.Entries[0].First())
@@ -317,11 +357,7 @@ func (s *summary) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "identity: node %s, name %s, cluster %s, format %d\n", s.Identity.Node, s.Identity.Name, cluster, s.Identity.Format)
 	fmt.Fprintf(w, "hard state: %s\n", s.HardState)
-	if s.Log.Entries > 0 {
-		fmt.Fprintf(w, "log: %d to %d in %d entries behind the newest snapshot\n", s.Log.First, s.Log.Last, s.Log.Entries)
-	} else {
-		fmt.Fprintf(w, "log: no entries, ends at %d\n", s.Log.Last)
-	}
+	fmt.Fprintf(w, "log: %s\n", &s.Log)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(s.Segments) > 0 {
 		fmt.Fprintln(t, "\nSEGMENT\tBYTES\tUSED\tRECORDS\tFIRST\tLAST")
@@ -358,7 +394,7 @@ func (c *config) write(w io.Writer) {
 	}
 }
 
-// inspectFile shows the head of a snapshot's file.
+// inspectFile shows the head of a snapshot's file, and what is damaged in it.
 func inspectFile(path string, asJSON bool) error {
 	r, err := persist.OpenSnapshotFile(path, nil)
 	if errors.Is(err, persist.ErrDamage) {
@@ -367,13 +403,28 @@ func inspectFile(path string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // only read
-	v := snapshotOf(path, r.Meta(), nil)
-	if asJSON {
-		return printJSON(v)
+	meta := r.Meta()
+	r.Close() //nolint:errcheck // only read
+	_, err = persist.CheckSnapshotFile(path, nil)
+	if err != nil && !errors.Is(err, persist.ErrDamage) {
+		return err
 	}
-	fmt.Printf("snapshot %s: the state after index %d, term %d, %d bytes\n", path, v.Index, v.Term, v.Bytes)
-	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	v.Config.write(t)
-	return t.Flush()
+	v := snapshotOf(path, meta, err)
+	if asJSON {
+		if err := printJSON(v); err != nil {
+			return err
+		}
+	} else {
+		fmt.Printf("snapshot %s: the state after index %d, term %d, %d bytes\n", path, v.Index, v.Term, v.Bytes)
+		t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+		v.Config.write(t)
+		t.Flush() //nolint:errcheck // as the lines before
+		if v.Damage != "" {
+			fmt.Printf("damaged: %s\n", v.Damage)
+		}
+	}
+	if v.Damage != "" {
+		return &shell.ExitError{Code: shell.ExitScript}
+	}
+	return nil
 }

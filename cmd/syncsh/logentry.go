@@ -163,10 +163,16 @@ func printLog(w io.Writer, c *persist.Contents, r logRange) error {
 	if len(c.Entries) == 0 && c.Snapshot != nil {
 		fmt.Fprintf(os.Stderr, "syncsh: no entries behind the newest snapshot, which is at index %d\n", c.Snapshot.Index)
 	}
-	return r.entries(c, func(l *logEntry) error {
+	found := false
+	err := r.entries(c, func(l *logEntry) error {
+		found = true
 		l.write(w)
 		return nil
 	})
+	if n := len(c.Entries); n > 0 && !found {
+		fmt.Fprintf(os.Stderr, "syncsh: no entries there: the log has %d to %d\n", c.Entries[0].First(), c.Entries[n-1].Index)
+	}
+	return err
 }
 
 // entries visits the entries in the range.

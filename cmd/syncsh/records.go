@@ -34,10 +34,7 @@ func recordOf(r *persist.Record) record {
 		case "entry":
 			v.Index, v.First, v.Term, v.Bytes = uint64(it.Entry.Index), uint64(it.Entry.First()), uint64(it.Entry.Term), len(it.Entry.Data)
 		case "hardstate":
-			v.HardState = &hardStateView{Term: uint64(it.HardState.Term), Commit: uint64(it.HardState.Commit)}
-			if it.HardState.Vote != 0 {
-				v.HardState.Vote = idText(it.HardState.Vote)
-			}
+			v.HardState = hardStateOf(it.HardState)
 		}
 		out.Items = append(out.Items, v)
 	}
