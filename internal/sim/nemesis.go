@@ -177,6 +177,7 @@ func (w *world) jump() {
 func (w *world) faultyDisk() {
 	m := w.anyMember()
 	p := w.profile.diskErrors
+	w.stats.faultyDisks++
 	w.log("%v's disk fails now and then", m)
 	life := m.life
 	m.disk.SetFault(func(_ int, o persist.Op, path string) (int, error) {

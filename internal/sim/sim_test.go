@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -14,6 +15,8 @@ const (
 	seedsDefault = 300
 	// seedsShort are those of go test -short.
 	seedsShort = 30
+	// dullSeeds is how many worlds are spoiled in each way.
+	dullSeeds = 10
 	// classMin is how often each class of faults must be injected by classSeeds
 	// seeds or more.
 	classMin   = 1000
@@ -63,6 +66,34 @@ func TestEqualSeedsTellEqualStories(t *testing.T) {
 		if a.hash != b.hash || a.count != b.count || a.count != c.count || a.history.top() != c.history.top() {
 			t.Errorf("seed %d: stories %x and %x; %d, %d and %d events, %d and %d indexes", seed, a.hash, b.hash, a.count, b.count, c.count,
 				a.history.top(), c.history.top())
+		}
+	}
+}
+
+// A world that nothing disturbs, and one in which next to nothing is committed,
+// test nothing: they fail, whatever clients and operators do in them.
+func TestDullWorldsFail(t *testing.T) {
+	quiet := func(p *profile) {
+		p.crashEvery, p.cutEvery, p.pauseEvery, p.jumpEvery, p.diskEvery, p.fullEvery, p.damageEvery, p.rivalEvery = 0, 0, 0, 0, 0, 0, 0, 0
+		p.drop, p.double, p.slow, p.voteCrash, p.cutSnapshots, p.stall, p.saveCrash = 0, 0, 0, 0, 0, 0, 0
+	}
+	mute := func(p *profile) { p.drop = 1 } // no member hears another
+	for _, c := range []struct {
+		spoil func(*profile)
+		says  string
+	}{{quiet, "faults were injected"}, {mute, "calls took effect"}} {
+		for seed, played := uint64(1), 0; played < dullSeeds; seed++ {
+			w := newWorld(seed, false, nil)
+			if w.profile.voters == 1 { // it needs to hear nobody
+				continue
+			}
+			played++
+			c.spoil(&w.profile)
+			err := w.run()
+			var f *failure
+			if !errors.As(err, &f) || f.check != enoughHappens || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("seed %d, of which is to be said that too few %s: %v", seed, c.says, err)
+			}
 		}
 	}
 }
