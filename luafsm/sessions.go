@@ -73,7 +73,11 @@ func sure(errs ...error) {
 func (m *Machine) seconds() int64 { return min(m.clock/1000, secondsMax) }
 
 func (m *Machine) expired(used uint64) bool {
-	return m.seconds()-int64(used) > int64(m.limits.sessionTTL)
+	ttl := int64(m.limits.sessionTTL)
+	if mutant.On(mutant.SessionsShort) {
+		ttl /= 2
+	}
+	return m.seconds()-int64(used) > ttl
 }
 
 func sessionKey(used, id uint64) string {

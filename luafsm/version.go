@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/luafsm/state"
 	"github.com/syncsh/syncsh/raft"
 	lua "github.com/yuin/gopher-lua"
@@ -83,6 +84,9 @@ func Restore(r io.Reader, o Options) (m *Machine, err error) {
 		return nil, fmt.Errorf("%w: events %d to %d", ErrBadDump, r.first, r.last)
 	}
 	l := readLimits(store.Section(sectionSettings))
+	if mutant.On(mutant.SessionsOwnTime) {
+		l.sessionTTL = defaultLimits().sessionTTL
+	}
 	m = &Machine{opts: o, store: store, limits: &l, index: raft.Index(number("index")), clock: number("clock"), roots: readRoots(store),
 		version: int(version), runs: MachineVersion}
 	scripts, err := readScripts(store)

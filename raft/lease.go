@@ -1,5 +1,7 @@
 package raft
 
+import "github.com/syncsh/syncsh/internal/mutant"
+
 // Leases (§6.4.1) answer a read at the leader without a round. The leader writes
 // into each heartbeat what its clock showed, a follower that answers promises to
 // help nobody else to lead for Config.PromiseMs of its own clock, and the leader
@@ -21,7 +23,7 @@ package raft
 func (r *Raft) SetTime(ms uint64) { r.time = max(r.time, ms) }
 
 // promising tells whether this member must not help anybody to lead.
-func (r *Raft) promising() bool { return r.time < r.promisedUntil }
+func (r *Raft) promising() bool { return r.time < r.promisedUntil && !mutant.On(mutant.PromiseIgnored) }
 
 // promise takes a heartbeat's time and returns what goes into the answer: the
 // same, which promises, or 0.
@@ -39,15 +41,19 @@ func (r *Raft) promised(p *progress, sent uint64) {
 		r.note("ignored %d's promise from %d ms on: it is %d", p.id, sent, r.time)
 		return
 	}
+	lease := r.cfg.LeaseMs
+	if mutant.On(mutant.LeaseTooLong) {
+		lease += 2000
+	}
 	if sent != 0 {
-		p.leasedUntil = max(p.leasedUntil, sent+r.cfg.LeaseMs)
+		p.leasedUntil = max(p.leasedUntil, sent+lease)
 	}
 }
 
 // leased tells whether nobody else can be leader at the present time.
 func (r *Raft) leased() bool {
-	return r.state == Leader && r.cfg.LeaseMs != 0 && r.commit >= r.termStart &&
-		r.transferee == 0 && !r.toldToCampaign && r.time < r.quorumValue(r.leasedUntilOf)
+	handsOver := (r.transferee != 0 || r.toldToCampaign) && !mutant.On(mutant.LeaseInTransfer)
+	return r.state == Leader && r.cfg.LeaseMs != 0 && r.commit >= r.termStart && !handsOver && r.time < r.quorumValue(r.leasedUntilOf)
 }
 
 func (r *Raft) leasedUntilOf(p *progress) uint64 {

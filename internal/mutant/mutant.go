@@ -34,12 +34,16 @@ const (
 	ReadWithoutRound  // a leader answers reads without asking a majority
 	ReadBeforeNoop    // a new leader answers reads before it knows what is committed
 	DeposedReads      // a leader that steps down answers the reads that wait
+	LeaseTooLong      // a leader relies on promises for two seconds more than it may
+	PromiseIgnored    // a member that promised to help nobody else to lead helps
+	LeaseInTransfer   // a leader relies on promises although it asked another member to campaign
 	StaleSnapshot     // a snapshot older than what is committed is taken
 	AppliedOffByOne   // a restarted member takes one entry too many for applied
 	ResetForgotten    // the log is not begun anew behind an installed snapshot
 
 	// internal/replica
 	ReadUnapplied     // a query does not wait for its index to be applied
+	BoundForgotten    // a bounded read takes any index that was told before
 	ForwardTwice      // a forwarded call is sent to the leader twice
 	StepDownFails     // who waits for a deposed leader is told that nothing happened
 	SnapshotOldConfig // a snapshot carries the configuration of the one before
@@ -54,6 +58,8 @@ const (
 	// luafsm
 	SerialUnchecked  // a further try of a call runs again
 	ResultForgotten  // the result of a call is forgotten one serial too early
+	SessionsShort    // a session ends after half of its time
+	SessionsOwnTime  // a machine that was restored ends sessions by a time of its own
 	SessionsUndumped // sessions are not in the dump
 	TimersUndumped   // timers are not in the dump
 	DigestSkipped    // a removed key stays in the digest
@@ -84,10 +90,14 @@ var names = [bugs]string{
 	ReadWithoutRound:   "read-without-round",
 	ReadBeforeNoop:     "read-before-noop",
 	DeposedReads:       "deposed-reads",
+	LeaseTooLong:       "lease-too-long",
+	PromiseIgnored:     "promise-ignored",
+	LeaseInTransfer:    "lease-in-transfer",
 	StaleSnapshot:      "stale-snapshot",
 	AppliedOffByOne:    "applied-off-by-one",
 	ResetForgotten:     "reset-forgotten",
 	ReadUnapplied:      "read-unapplied",
+	BoundForgotten:     "bound-forgotten",
 	ForwardTwice:       "forward-twice",
 	StepDownFails:      "step-down-fails",
 	SnapshotOldConfig:  "snapshot-old-config",
@@ -98,6 +108,8 @@ var names = [bugs]string{
 	TailCut:            "tail-cut",
 	SerialUnchecked:    "serial-unchecked",
 	ResultForgotten:    "result-forgotten",
+	SessionsShort:      "sessions-short",
+	SessionsOwnTime:    "sessions-own-time",
 	SessionsUndumped:   "sessions-undumped",
 	TimersUndumped:     "timers-undumped",
 	DigestSkipped:      "digest-skipped",

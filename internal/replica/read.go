@@ -40,7 +40,7 @@ func (r *Replica) submitRead(q Query, mode wire.Mode) {
 		r.emitReads([]Query{q})
 	case r.readsOpen >= ReadsMax:
 		r.fail(q.Ticket, command.CodeOverloaded, "too many queries wait for the leader")
-	case bounded && r.known.asked != 0 && r.mono-r.known.asked < within && r.known.index <= r.emitted:
+	case bounded && r.known.asked != 0 && (r.mono-r.known.asked < within || mutant.On(mutant.BoundForgotten)) && r.known.index <= r.emitted:
 		r.emitReads([]Query{q})
 	case mode == wire.Lease:
 		r.readsOpen++

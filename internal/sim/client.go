@@ -33,11 +33,12 @@ const (
 	opLater                      // ledger:later(id, seconds): ledger:ring(id), once, then
 	opRevision                   // ledger:revision()
 	opRings                      // ledger:rings(), when no timer waits any more
+	opSetting                    // session_ttl
 )
 
 func (k opKind) String() string {
 	return [...]string{"?", "counter:inc", "ledger:add", "counter:get", "ledger:get", "ledger:count", "deploy", "snapshot", "transfer", "member", "open",
-		"ledger:later", "ledger:revision", "ledger:rings"}[k]
+		"ledger:later", "ledger:revision", "ledger:rings", "setting"}[k]
 }
 
 func (k opKind) writes() bool { return k == opInc || k == opAdd || k == opLater }
@@ -119,6 +120,7 @@ const triesMax = 30
 type client struct {
 	w        *world
 	open     int
+	once     bool   // it asks nothing of its own accord
 	sessions bool   // it wants one
 	session  uint64 // 0: none
 	calls    []*op  // of the session, by serial-1
@@ -155,6 +157,10 @@ func (c *client) next() {
 		return
 	}
 	to := w.anyMember()
+	if ttl := w.profile.sessionTTL; ttl != 0 && w.history.ttl != ttl && c == w.clients[0] {
+		c.ask(&op{kind: opSetting}, to)
+		return
+	}
 	if c.sessions && c.session == 0 {
 		c.ask(&op{kind: opOpen}, to)
 		return
@@ -201,6 +207,8 @@ func (o *op) request(timeoutMs uint32) wire.Request {
 		req.Payload = o.inSession(command.AppendCall(nil, 0, o.id, "ledger", "later", one(o.call().id%laterMax)))
 	case opOpen:
 		req.Payload = command.AppendOpen(nil)
+	case opSetting:
+		req.Payload = command.AppendSetting(nil, 0, o.id, "session_ttl", float64(o.by.w.profile.sessionTTL))
 	case opCounter:
 		req.Op, req.Payload = wire.OpQuery, command.AppendQuery(nil, "counter", "get", nil)
 	case opLedger:
@@ -233,17 +241,28 @@ func (o *op) inSession(cmd []byte) []byte {
 	return command.AppendIn(nil, cmd, o.session, o.serial, o.acked)
 }
 
-// enter gives an op its place in the client's session.
+// enter gives an op its place in the client's session. A further try stays in
+// the session of the first.
 func (c *client) enter(o *op) {
-	if c.session == 0 || !o.kind.writes() {
-		return
-	}
 	if o.first == nil {
+		if c.session == 0 || !o.kind.writes() {
+			return
+		}
 		c.calls = append(c.calls, o)
 		o.session, o.serial = c.session, uint64(len(c.calls))
 	}
 	o.call().tries++
-	o.acked = c.acked()
+	if o.session == c.session {
+		o.acked = c.acked()
+	}
+}
+
+// leave ends a session for the client, who was told that it has expired: what is
+// still unknown of its calls stays so.
+func (c *client) leave(session uint64) {
+	if c.session == session {
+		c.session, c.calls = 0, nil
+	}
 }
 
 // again asks for the outcome of a call that is still unknown. It tells whether
@@ -253,7 +272,7 @@ func (c *client) again(o *op, f fate) bool {
 	if o.session == 0 || first.settled {
 		return false
 	}
-	if f == happened || f == never || first.tries >= triesMax {
+	if f == happened || f == never || first.tries >= triesMax || o.session != c.session {
 		first.settled = true
 		return false
 	}
@@ -271,7 +290,7 @@ func (c *client) again(o *op, f fate) bool {
 
 // idle goes on when nothing is open.
 func (c *client) idle() {
-	if w := c.w; c.open == 0 {
+	if w := c.w; c.open == 0 && !c.once {
 		w.after(w.between(0, 100*millisecond), c.next)
 	}
 }
@@ -339,6 +358,9 @@ func (c *client) answered(o *op, answer []byte) {
 		w.log("client <- %v: %v: %v: %s", o.to, o, res.Code, res.Message)
 	}
 	f := w.history.answered(o, res)
+	if res.Code == command.CodeSession {
+		c.leave(o.session)
+	}
 	if o.kind == opOpen && f == happened {
 		c.session = res.Index
 	}

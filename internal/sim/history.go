@@ -32,8 +32,11 @@ type history struct {
 	clock   int64                       // of the last entry
 	effects map[uint64]raft.Index       // index of each call, by op
 
-	floors map[uint64]uint64 // acknowledged serials of each session, by its id
-	calls  map[[2]uint64]*op // by session and serial
+	floors  map[uint64]uint64   // acknowledged serials of each session, by its id
+	calls   map[[2]uint64]*op   // by session and serial
+	used    map[uint64]int64    // when each session was used last, log clock in seconds
+	ttl     int64               // session_ttl where the log ends; 0: the default
+	refused map[raft.Index]bool // calls of sessions that had expired
 
 	ops   []*op // by id-1
 	adds  []*op
@@ -80,7 +83,8 @@ type configAt struct {
 
 func (h *history) init(w *world) {
 	*h = history{w: w, entries: map[raft.Index]appliedEntry{}, states: make([]modelState, 1),
-		effects: map[uint64]raft.Index{}, floors: map[uint64]uint64{}, calls: map[[2]uint64]*op{}}
+		effects: map[uint64]raft.Index{}, floors: map[uint64]uint64{}, calls: map[[2]uint64]*op{},
+		used: map[uint64]int64{}, refused: map[raft.Index]bool{}}
 	h.logs.init()
 }
 
@@ -181,6 +185,8 @@ func (h *history) extend(e raft.Entry) {
 				h.w.stats.deploys++
 			}
 			state.revision = o.revision
+		case c.Kind == command.Setting:
+			h.ttl = h.w.profile.sessionTTL
 		default:
 			h.w.fail(prefixAgrees, "entry %d has an unknown command of kind %d", e.Index, c.Kind)
 		}
@@ -195,6 +201,7 @@ func (h *history) caller(c command.Head) *op {
 	switch {
 	case c.Kind == command.Open:
 		h.floors[uint64(h.top())+1] = 0
+		h.used[uint64(h.top())+1] = h.clock / 1000
 		h.w.stats.sessions++
 		return nil
 	case c.Kind == command.Tick:
@@ -206,6 +213,13 @@ func (h *history) caller(c command.Head) *op {
 	if !ok {
 		h.w.fail(exactlyOnce, "a call of session %d, which was never opened", c.Session)
 	}
+	now := h.clock / 1000
+	if h.ttl != 0 && now-h.used[c.Session] > h.ttl { // for good: the log clock never moves back
+		h.refused[h.top()+1] = true
+		h.w.stats.expired++
+		return nil
+	}
+	h.used[c.Session] = now
 	o := h.calls[[2]uint64{c.Session, c.Serial}]
 	floor = max(floor, c.Acked)
 	h.floors[c.Session] = floor
@@ -265,6 +279,11 @@ func (h *history) answered(o *op, res command.Result) fate {
 	case command.CodeTimeout:
 		s.timeouts++
 		return unknown
+	case command.CodeSession:
+		if !h.refused[raft.Index(res.Index)] {
+			h.w.fail(exactlyOnce, "%v is told at index %d that session %d has expired, and it has not", o, res.Index, o.session)
+		}
+		return never // of this try
 	case command.CodeNotFound:
 		if o.stale && raft.Index(res.Index) < h.deployedAt {
 			return happened // read from a time before the scripts

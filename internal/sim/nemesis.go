@@ -39,6 +39,7 @@ func (w *world) nemesis() {
 	w.every(p.removeEvery, w.remove)
 	w.every(p.deployEvery, func() { w.clients[0].ask(w.newDeploy(), w.anyMember()) })
 	w.every(p.rivalEvery, w.rivals)
+	w.every(p.trapEvery, w.trapLease)
 	w.every(second, w.operate)
 	w.every(3*second, func() { w.clients[0].ask(&op{kind: opSnapshot}, w.anyMember()) })
 	w.every(2*second, func() { w.anyMember().losePeerLater(w.anyMember().id) })

@@ -24,6 +24,7 @@ type profile struct {
 	// Means between faults of the whole cluster, 0 for never.
 	crashEvery, cutEvery, pauseEvery, jumpEvery, transferEvery, diskEvery int64
 	fullEvery, damageEvery, removeEvery, deployEvery, rivalEvery          int64
+	trapEvery                                                             int64
 
 	voteCrash    float64 // probability that the power goes while a vote is written
 	cutSnapshots float64 // probability per part that the transfer is cut
@@ -36,6 +37,7 @@ type profile struct {
 	segment     int64
 	snapshots   uint64 // SnapshotEntries
 	snapshotsMs int64  // SnapshotIntervalMs
+	sessionTTL  int64  // seconds, the setting session_ttl; 0: its default, which no world lasts
 	raft        raft.Config
 }
 
@@ -76,6 +78,7 @@ func drawProfile(r *rand.Rand) profile {
 		segment:     pick[int64](r, 4<<10, 16<<10, 64<<10),
 		snapshots:   pick[uint64](r, 0, 20, 60, 300),
 		snapshotsMs: pick[int64](r, 0, 0, 1500),
+		sessionTTL:  pick[int64](r, 0, 0, 1, 3, 10),
 		raft: raft.Config{
 			ElectionTicks:             electionTicks,
 			HeartbeatTicks:            heartbeatTicks,
@@ -92,6 +95,7 @@ func drawProfile(r *rand.Rand) profile {
 	}
 	if r.IntN(2) == 0 { // as internal/node's; drift keeps clocks less than a quarter apart
 		p.raft.PromiseMs, p.raft.LeaseMs = 600, 480
+		p.trapEvery = pick[int64](r, 0, 2, 4) * second
 	}
 	p.voters = min(p.voters, membersMax)
 	p.joiners = min(p.joiners, membersMax-p.voters)
@@ -115,9 +119,9 @@ func drawProfile(r *rand.Rand) profile {
 
 func (p profile) String() string {
 	return fmt.Sprintf("async %v, overlap %v; %d voters, %d joiners, %d clients; drop %g, double %g, slow %g, delay %s; every: crash %s, cut %s, pause %s, jump %s, "+
-		"transfer %s, disk %s, full %s, damage %s, removal %s, deploy %s, rivals %s; snapshots cut %g; votes lost %g; write %s, stall %g, crash %g, disk errors %g, drift %g, segment %d; snapshot after %d entries, %d ms; %+v",
+		"transfer %s, disk %s, full %s, damage %s, removal %s, deploy %s, rivals %s, traps %s; snapshots cut %g; votes lost %g; write %s, stall %g, crash %g, disk errors %g, drift %g, segment %d; snapshot after %d entries, %d ms; sessions end after %d s; %+v",
 		p.async, p.overlap, p.voters, p.joiners, p.clients, p.drop, p.double, p.slow, stamp(p.delayMax), stamp(p.crashEvery), stamp(p.cutEvery), stamp(p.pauseEvery),
 		stamp(p.jumpEvery), stamp(p.transferEvery), stamp(p.diskEvery), stamp(p.fullEvery), stamp(p.damageEvery), stamp(p.removeEvery), stamp(p.deployEvery),
-		stamp(p.rivalEvery), p.cutSnapshots, p.voteCrash, stamp(p.saveMax), p.stall, p.saveCrash, p.diskErrors, p.drift, p.segment,
-		p.snapshots, p.snapshotsMs, p.raft)
+		stamp(p.rivalEvery), stamp(p.trapEvery), p.cutSnapshots, p.voteCrash, stamp(p.saveMax), p.stall, p.saveCrash, p.diskErrors, p.drift, p.segment,
+		p.snapshots, p.snapshotsMs, p.sessionTTL, p.raft)
 }

@@ -74,7 +74,7 @@ func TestEqualSeedsTellEqualStories(t *testing.T) {
 // test nothing: they fail, whatever clients and operators do in them.
 func TestDullWorldsFail(t *testing.T) {
 	quiet := func(p *profile) {
-		p.crashEvery, p.cutEvery, p.pauseEvery, p.jumpEvery, p.diskEvery, p.fullEvery, p.damageEvery, p.rivalEvery = 0, 0, 0, 0, 0, 0, 0, 0
+		p.crashEvery, p.cutEvery, p.pauseEvery, p.jumpEvery, p.diskEvery, p.fullEvery, p.damageEvery, p.rivalEvery, p.trapEvery = 0, 0, 0, 0, 0, 0, 0, 0, 0
 		p.drop, p.double, p.slow, p.voteCrash, p.cutSnapshots, p.stall, p.saveCrash = 0, 0, 0, 0, 0, 0, 0
 	}
 	mute := func(p *profile) { p.drop = 1 } // no member hears another

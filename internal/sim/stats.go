@@ -22,14 +22,14 @@ type stats struct {
 	resets, tornTails                              int
 	sent, dropped, doubled, slow, cutOff           int
 	cutsOneWay, cutsBothWays, partitions           int
-	sessions, repeats                              int
+	sessions, repeats, expired                     int
 	kills, powerFailures, allCrashed, someCrashed  int
 	crashedInSave, crashedAtDisk, crashedAtBoot    int
 	stalls, slowApplies, diskErrors, stoppedByDisk int
 	faultyDisks                                    int
 	full, stoppedByFull, waitedForRoom             int
 	flips, refused, harmless, lastHits, lostDisks  int
-	pauses, jumps, rivals                          int
+	pauses, jumps, rivals, traps                   int
 	healed                                         int64 // µs from the last fault to agreement
 	distrusted, trustedAgain                       int
 	compared                                       int
@@ -61,6 +61,7 @@ func (s *stats) rows() []row {
 		{name: "histories that porcupine did not decide in time", count: &s.undecided, luck: true},
 		{name: "sessions opened", count: &s.sessions},
 		{name: "further tries of calls in the log", count: &s.repeats},
+		{name: "calls of sessions that had expired, in the log", count: &s.expired},
 		{name: "answers: no leader", count: &s.noLeader},
 		{name: "answers: overloaded", count: &s.overloaded},
 		{name: "answers: timeout", count: &s.timeouts},
@@ -116,6 +117,7 @@ func (s *stats) rows() []row {
 		{name: "machines replaced", count: &s.replaced, fault: true},
 		{name: "processes paused", count: &s.pauses, fault: true, ill: true},
 		{name: "leaders that lost all their connections", count: &s.rivals, fault: true, ill: true},
+		{name: "leaders kept from hearing of the next one", count: &s.traps, fault: true},
 		{name: "clock jumps", count: &s.jumps, fault: true, ill: true},
 		{name: "transfers of leadership begun", count: &s.transfers, fault: true},
 		{name: "learners added", count: &s.added, fault: true},
