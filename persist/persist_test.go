@@ -325,7 +325,7 @@ func TestCompactReopen(t *testing.T) {
 	}
 	fill(t, d, 61, 120, 1, 300)
 	must(t, d.Close())
-	d, rec := mustOpen(t, testOptions(m))
+	_, rec := mustOpen(t, testOptions(m))
 	if rec.HardState.Term != 5 || rec.HardState.Vote != 3 {
 		t.Fatalf("hard state %+v did not survive", rec.HardState)
 	}
