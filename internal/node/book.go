@@ -45,10 +45,17 @@ func (b *book) setGossip(members []gossip.Member) {
 func (b *book) setConfig(c raft.Configuration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	was := b.config
 	b.config = make(map[raft.ID]raft.Member, len(c.Members))
 	b.removed = make(map[raft.ID]bool, len(c.Removed))
 	for _, id := range c.Removed {
 		b.removed[id] = true
+	}
+	for _, id := range c.Outgoing { // its vote still counts: it must get through, and be reached (§4.3)
+		delete(b.removed, id)
+		if m, ok := was[id]; ok {
+			b.config[id] = m
+		}
 	}
 	for _, m := range c.Members {
 		b.config[m.ID] = m

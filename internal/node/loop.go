@@ -265,6 +265,9 @@ func (n *Node) changed() {
 	for _, m := range config.Members {
 		keep[m.ID] = true
 	}
+	for _, id := range config.Outgoing {
+		keep[id] = true
+	}
 	for id, p := range n.peers {
 		if !keep[id] && len(config.Members) > 0 && id != st.Leader {
 			p.cancel()

@@ -98,6 +98,9 @@ func (w *world) operate() {
 	for _, m := range slices.Clone(w.members) {
 		removed := slices.Contains(config.Removed, m.id)
 		_, in := config.Member(m.id)
+		if slices.Contains(config.Outgoing, m.id) {
+			continue // its vote still counts (§4.3)
+		}
 		if (removed || m.broken && !in) && (!w.faults || m.broken || w.rng.IntN(2) == 0) {
 			m.retire() // a removed one that runs on meanwhile must disturb nobody
 		}
