@@ -230,7 +230,7 @@ const (
 	// effectsMin and faultsMin are what a world must have at least, or it tests
 	// nothing.
 	effectsMin = 20
-	faultsMin  = 4
+	faultsMin  = 5
 )
 
 // heal ends all faults. Then there must be a leader and agreement within a

@@ -19,8 +19,8 @@ const (
 const (
 	// faultTime is how long a world runs under faults.
 	faultTime = 20 * second
-	// calmerTimes is how often a world in which hardly a call took effect goes on
-	// for as long again, with fewer faults.
+	// calmerTimes is how often a world in which hardly a call took effect, or hardly
+	// anything went wrong, goes on for as long again; the former with fewer faults.
 	calmerTimes = 2
 	// healTime is how long after the last fault the members may take to agree:
 	// ten of the longest election timeouts, and what a snapshot in small parts
@@ -119,11 +119,16 @@ func (w *world) run() (err error) {
 	w.nemesis()
 	w.runUntil(faultTime)
 	for range calmerTimes {
-		if w.stats.effects >= effectsMin {
-			break
+		switch {
+		case w.stats.effects < effectsMin:
+			w.log("little has happened: the faults become rarer")
+			w.calm *= 4
+		case w.stats.faults() < faultsMin:
+			w.log("little has gone wrong: the faults go on")
+		default:
+			w.heal()
+			return nil
 		}
-		w.log("little has happened: the faults become rarer")
-		w.calm *= 4
 		w.runUntil(w.now + faultTime)
 	}
 	w.heal()
