@@ -310,8 +310,10 @@ func (p *play) cluster(arg map[string]string) {
 			*to = num(arg[k])
 		}
 	}
-	if s := arg["inflight"]; s != "" {
-		p.cfg.InflightMessagesMax = int(num(s))
+	for k, to := range map[string]*int{"inflight": &p.cfg.InflightMessagesMax, "heartbeat": &p.cfg.HeartbeatTicks} {
+		if arg[k] != "" {
+			*to = int(num(arg[k]))
+		}
 	}
 	var c Configuration
 	for _, part := range []struct {
