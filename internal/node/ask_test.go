@@ -225,16 +225,7 @@ func TestNameOfAMember(t *testing.T) {
 // what it was counts until an operator removes it.
 func TestNameOfALostVoter(t *testing.T) {
 	ctx := context.Background()
-	addrs := freeAddrs(t, 3)
-	var nodes []*Node
-	for i, addr := range addrs {
-		n := startNode(t, Config{Name: []string{"n1", "n2", "n3"}[i], Addr: addr, Expect: 3, Join: []string{addrs[(i+1)%3]}})
-		defer n.Kill()
-		nodes = append(nodes, n)
-	}
-	for _, n := range nodes {
-		await(t, n)
-	}
+	nodes, addrs := startThree(t, func(_ int, cfg *Config) { cfg.Data = "" })
 	old := idString(nodes[2].ID())
 	nodes[2].Kill()
 	again := startNode(t, Config{Name: "n3", Addr: addrs[2], Expect: 3, Join: addrs[:1]})

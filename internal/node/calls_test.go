@@ -34,15 +34,7 @@ func counted(t *testing.T, r *wire.Calls, object, method string) (calls, failed,
 // Calls count at the node whose client made them, once, however they travelled.
 func TestCallsAreCounted(t *testing.T) {
 	ctx := context.Background()
-	addrs := freeAddrs(t, 3)
-	nodes := make([]*Node, 3)
-	for i, addr := range addrs {
-		nodes[i] = startNode(t, Config{Name: fmt.Sprintf("n%d", i+1), Addr: addr, Expect: 3, Join: []string{addrs[(i+1)%3]}})
-		defer nodes[i].Kill()
-	}
-	for _, n := range nodes {
-		await(t, n)
-	}
+	_, addrs := startThree(t, func(_ int, cfg *Config) { cfg.Data = "" })
 	var clients []*client.Client
 	for _, addr := range addrs {
 		cl, err := client.Dial(ctx, client.Config{Addrs: []string{addr}, Timeout: patience})

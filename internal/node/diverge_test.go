@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -47,6 +46,41 @@ func (s *spoiler) onWork(w *replica.Work) {
 	}
 }
 
+// startSpoiled starts three nodes with a spoiler each, and the counter, and waits
+// until they have compared their states.
+func startSpoiled(t *testing.T, durability string) (nodes []*Node, spoilers []*spoiler, cl *client.Client) {
+	t.Helper()
+	nodes, addrs := startThree(t, func(_ int, cfg *Config) {
+		s := newSpoiler()
+		spoilers = append(spoilers, s)
+		cfg.Durability, cfg.onWork = durability, s.onWork
+	})
+	t.Cleanup(func() { // before the nodes are killed
+		for _, s := range spoilers {
+			select {
+			case <-s.release:
+			default:
+				close(s.release)
+			}
+		}
+	})
+	cl, err := client.Dial(context.Background(), client.Config{Addrs: addrs, Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cl.Close() })
+	deploy(t, cl)
+	awaitStatus(t, cl, "a comparison", func(s *client.Status) bool {
+		for _, n := range s.Nodes {
+			if n.AgreedIndex == 0 {
+				return false
+			}
+		}
+		return converged(3)(s)
+	})
+	return nodes, spoilers, cl
+}
+
 // TestDivergence: the state of one node of three becomes wrong, that of a
 // follower or that of the leader. It is found, the node serves nothing and says
 // why, it heals, and calls through the others succeed all the while.
@@ -58,43 +92,7 @@ func TestDivergence(t *testing.T) {
 
 func testDivergence(t *testing.T, role string) {
 	ctx := context.Background()
-	addrs := freeAddrs(t, 3)
-	var nodes []*Node
-	var spoilers []*spoiler
-	for i, addr := range addrs {
-		s := newSpoiler()
-		spoilers = append(spoilers, s)
-		nodes = append(nodes, startNode(t, Config{
-			Name: fmt.Sprintf("n%d", i+1), Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]}, onWork: s.onWork,
-		}))
-	}
-	defer func() {
-		for i, n := range nodes {
-			select {
-			case <-spoilers[i].release:
-			default:
-				close(spoilers[i].release)
-			}
-			n.Kill()
-		}
-	}()
-	for _, n := range nodes {
-		await(t, n)
-	}
-	cl, err := client.Dial(ctx, client.Config{Addrs: addrs, Timeout: patience})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	deploy(t, cl)
-	awaitStatus(t, cl, "a comparison", func(s *client.Status) bool {
-		for _, n := range s.Nodes {
-			if n.AgreedIndex == 0 {
-				return false
-			}
-		}
-		return converged(3)(s)
-	})
+	nodes, spoilers, cl := startSpoiled(t, "")
 	bad := 0
 	s, err := cl.Status(ctx)
 	if err != nil {
@@ -111,9 +109,9 @@ func testDivergence(t *testing.T, role string) {
 	// Calls go through the others from now to the end. Values are those of the
 	// leader's machine, so that they are looked at only where that is right.
 	var others []string
-	for i, addr := range addrs {
+	for i, n := range nodes {
 		if i != bad {
-			others = append(others, addr)
+			others = append(others, n.cfg.Addr)
 		}
 	}
 	stop, calls := make(chan struct{}), 0
@@ -149,7 +147,7 @@ func testDivergence(t *testing.T, role string) {
 	if d := st.Divergence; !st.Diverged || d == nil || d.OwnDigest == d.MajorityDigest || d.HealedBy != 0 || d.After >= d.At || d.Count != 1 {
 		t.Errorf("status of the diverged node: %+v %+v", st, st.Divergence)
 	}
-	once, err := client.Dial(ctx, client.Config{Addrs: []string{addrs[bad]}, Timeout: time.Second,
+	once, err := client.Dial(ctx, client.Config{Addrs: []string{nodes[bad].cfg.Addr}, Timeout: time.Second,
 		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return nodes[bad].Dial(ctx) }})
 	if err != nil {
 		t.Fatal(err)

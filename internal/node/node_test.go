@@ -52,6 +52,27 @@ func startNode(t *testing.T, cfg Config) *Node {
 	return n
 }
 
+// startThree starts three nodes with data directories, which found a cluster, and
+// waits until they serve; they are killed at the end of the test. each, which may
+// be nil, changes the configurations.
+func startThree(t *testing.T, each func(i int, cfg *Config)) (nodes []*Node, addrs []string) {
+	t.Helper()
+	addrs = freeAddrs(t, 3)
+	for i, addr := range addrs {
+		cfg := Config{Name: fmt.Sprintf("n%d", i+1), Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]}}
+		if each != nil {
+			each(i, &cfg)
+		}
+		n := startNode(t, cfg)
+		t.Cleanup(n.Kill)
+		nodes = append(nodes, n)
+	}
+	for _, n := range nodes {
+		await(t, n)
+	}
+	return nodes, addrs
+}
+
 func await(t *testing.T, n *Node) {
 	t.Helper()
 	select {
@@ -185,21 +206,7 @@ func freeAddrs(t *testing.T, n int) []string {
 // TestThree: three nodes find each other by gossip and serve through each.
 func TestThree(t *testing.T) {
 	ctx := context.Background()
-	addrs := freeAddrs(t, 3)
-	var nodes []*Node
-	for i, addr := range addrs {
-		nodes = append(nodes, startNode(t, Config{
-			Name: fmt.Sprintf("n%d", i+1), Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]},
-		}))
-	}
-	defer func() {
-		for _, n := range nodes {
-			n.Kill()
-		}
-	}()
-	for _, n := range nodes {
-		await(t, n)
-	}
+	nodes, _ := startThree(t, nil)
 	cl := dial(t, nodes[0])
 	deploy(t, cl)
 	cl.Close()
@@ -255,25 +262,12 @@ func (r *roles) WithAttrs([]slog.Attr) slog.Handler       { return r }
 // gone (scenario 45), so that nobody waits for an election timeout. With leases
 // that would take longer, and lease reads work meanwhile.
 func TestStopHandsOver(t *testing.T) {
-	addrs := freeAddrs(t, 3)
-	var nodes []*Node
 	var logs []*roles
-	for i, addr := range addrs {
+	nodes, _ := startThree(t, func(_ int, cfg *Config) {
 		r := &roles{}
 		logs = append(logs, r)
-		nodes = append(nodes, startNode(t, Config{
-			Name: fmt.Sprintf("n%d", i+1), Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]},
-			LeaseReads: true, Logger: slog.New(r),
-		}))
-	}
-	defer func() {
-		for _, n := range nodes {
-			n.Kill()
-		}
-	}()
-	for _, n := range nodes {
-		await(t, n)
-	}
+		cfg.LeaseReads, cfg.Logger = true, slog.New(r)
+	})
 	ctx := context.Background()
 	cl := dial(t, nodes[0])
 	deploy(t, cl)

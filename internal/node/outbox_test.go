@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestOutboxOrder: bytes arrive once and in order, whether they leave by the hand
@@ -63,6 +64,9 @@ func TestOutboxOrder(t *testing.T) {
 		}
 		o.flush()
 	}()
+	if err := other.SetReadDeadline(time.Now().Add(patience)); err != nil { // what was lost never comes
+		t.Fatal(err)
+	}
 	got := make([]byte, 8*count)
 	if _, err := io.ReadFull(other, got); err != nil {
 		t.Fatal(err)

@@ -40,21 +40,13 @@ func (f pacedFile) Sync() error {
 // TestSlowDiskHandsOver, scenario 82: a leader whose disk is much slower than those
 // of a majority of the others gives the lead to one of them.
 func TestSlowDiskHandsOver(t *testing.T) {
-	addrs := freeAddrs(t, 3)
-	var nodes []*Node
 	var clients []*client.Client
 	disks := make([]*atomic.Int64, 3)
-	for i, addr := range addrs {
+	nodes, _ := startThree(t, func(i int, cfg *Config) {
 		disks[i] = &atomic.Int64{}
-		n := startNode(t, Config{
-			Name: addr, Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]},
-			FS: pacedFS{persist.OSFS(), disks[i]}, Logger: slog.New(slog.DiscardHandler),
-		})
-		t.Cleanup(n.Kill)
-		nodes = append(nodes, n)
-	}
+		cfg.FS, cfg.Logger = pacedFS{persist.OSFS(), disks[i]}, slog.New(slog.DiscardHandler)
+	})
 	for _, n := range nodes {
-		await(t, n)
 		cl := dial(t, n)
 		t.Cleanup(func() { cl.Close() })
 		clients = append(clients, cl)

@@ -175,18 +175,12 @@ type tightCluster struct {
 
 func startTight(t *testing.T) *tightCluster {
 	c := &tightCluster{}
-	addrs := freeAddrs(t, 3)
-	for i, addr := range addrs {
+	c.nodes, _ = startThree(t, func(_ int, cfg *Config) {
 		disk := newTightFS()
-		n := startNode(t, Config{
-			Name: addr, Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]}, FS: disk,
-			Logger: slog.New(slog.DiscardHandler),
-		})
-		c.nodes, c.disks = append(c.nodes, n), append(c.disks, disk)
-		t.Cleanup(n.Kill)
-	}
+		c.disks = append(c.disks, disk)
+		cfg.FS, cfg.Logger = disk, slog.New(slog.DiscardHandler)
+	})
 	for _, n := range c.nodes {
-		await(t, n)
 		cl := dial(t, n)
 		c.clients = append(c.clients, cl)
 		t.Cleanup(func() { cl.Close() })

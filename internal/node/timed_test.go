@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -26,21 +25,7 @@ func timedCall(t *testing.T, cl *client.Client) command.Result {
 // TestTimes: a call that asks for it is told where its time went, through the
 // leader and through a follower; others are not, and nobody is followed for ever.
 func TestTimes(t *testing.T) {
-	addrs := freeAddrs(t, 3)
-	var nodes []*Node
-	for i, addr := range addrs {
-		nodes = append(nodes, startNode(t, Config{
-			Name: fmt.Sprintf("n%d", i+1), Addr: addr, Data: t.TempDir(), Expect: 3, Join: []string{addrs[(i+1)%3]},
-		}))
-	}
-	defer func() {
-		for _, n := range nodes {
-			n.Kill()
-		}
-	}()
-	for _, n := range nodes {
-		await(t, n)
-	}
+	nodes, _ := startThree(t, nil)
 	cl := dial(t, nodes[0])
 	deploy(t, cl)
 	cl.Close()

@@ -150,16 +150,7 @@ func sameEnd(e client.WatchEvent, want int64) bool {
 func TestWatchCluster(t *testing.T) {
 	const clients, each = 4, 60
 	ctx := context.Background()
-	addrs := freeAddrs(t, 3)
-	var nodes []*Node
-	for i, addr := range addrs {
-		n := startNode(t, Config{Name: fmt.Sprintf("n%d", i+1), Addr: addr, Durability: "memory", Expect: 3, Join: []string{addrs[(i+1)%3]}})
-		nodes = append(nodes, n)
-		defer n.Kill()
-	}
-	for _, n := range nodes {
-		await(t, n)
-	}
+	nodes, addrs := startThree(t, func(_ int, cfg *Config) { cfg.Data, cfg.Durability = "", "memory" })
 	cl, err := client.Dial(ctx, client.Config{Addrs: addrs, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
@@ -509,43 +500,7 @@ func TestWatchOpens(t *testing.T) {
 // by a snapshot. Its watchers get another picture and see all that follows.
 func TestWatchReplaced(t *testing.T) {
 	ctx := context.Background()
-	addrs := freeAddrs(t, 3)
-	var nodes []*Node
-	var spoilers []*spoiler
-	for i, addr := range addrs {
-		s := newSpoiler()
-		spoilers = append(spoilers, s)
-		nodes = append(nodes, startNode(t, Config{
-			Name: fmt.Sprintf("n%d", i+1), Addr: addr, Data: t.TempDir(), Durability: "memory", Expect: 3, Join: []string{addrs[(i+1)%3]}, onWork: s.onWork,
-		}))
-	}
-	defer func() {
-		for i, n := range nodes {
-			select {
-			case <-spoilers[i].release:
-			default:
-				close(spoilers[i].release)
-			}
-			n.Kill()
-		}
-	}()
-	for _, n := range nodes {
-		await(t, n)
-	}
-	cl, err := client.Dial(ctx, client.Config{Addrs: addrs, Timeout: patience})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	deploy(t, cl)
-	awaitStatus(t, cl, "a comparison", func(s *client.Status) bool {
-		for _, n := range s.Nodes {
-			if n.AgreedIndex == 0 {
-				return false
-			}
-		}
-		return converged(3)(s)
-	})
+	nodes, spoilers, cl := startSpoiled(t, "memory")
 	s, err := cl.Status(ctx)
 	if err != nil {
 		t.Fatal(err)
