@@ -177,36 +177,33 @@ func (c *checker) run() {
 // chunkOnly is the helpers that only the chunk, and other such helpers, name.
 // One that gets into a method in another way is found when the script is loaded.
 func (c *checker) chunkOnly() map[*checkedFunc]bool {
-	out := map[*checkedFunc]bool{}
-	used := c.users()
-	for changed := true; changed; {
-		changed = false
-		for h, by := range used {
-			if !out[h] && !slices.ContainsFunc(by, func(f *checkedFunc) bool { return !f.chunk && f != h && !out[f] }) {
-				out[h], changed = true, true
-			}
-		}
-	}
-	return out
+	return c.namedBy(func(f, h *checkedFunc, out map[*checkedFunc]bool) bool { return f.chunk || f == h || out[f] })
 }
 
 // clientOnly is the helpers that only local methods, and other such helpers,
 // use: they never run in the machine.
 func (c *checker) clientOnly() map[*checkedFunc]bool {
+	out := c.namedBy(c.atClient)
+	for _, p := range c.pending {
+		if p.fn != nil && c.atClient(p.fn, nil, out) {
+			out[p.fn] = true
+		}
+	}
+	return out
+}
+
+// namedBy is the helpers h that no function f names but those for which allowed
+// says so, given the helpers found so far.
+func (c *checker) namedBy(allowed func(f, h *checkedFunc, out map[*checkedFunc]bool) bool) map[*checkedFunc]bool {
 	out := map[*checkedFunc]bool{}
 	used := c.users()
 	for changed := true; changed; {
 		changed = false
 		for h, by := range used {
-			if out[h] || slices.ContainsFunc(by, func(f *checkedFunc) bool { return !c.atClient(f, h, out) }) {
+			if out[h] || slices.ContainsFunc(by, func(f *checkedFunc) bool { return !allowed(f, h, out) }) {
 				continue
 			}
 			out[h], changed = true, true
-		}
-	}
-	for _, p := range c.pending {
-		if p.fn != nil && c.atClient(p.fn, nil, out) {
-			out[p.fn] = true
 		}
 	}
 	return out

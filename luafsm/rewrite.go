@@ -185,7 +185,7 @@ func (r *rewriter) bound(what string, e ast.Expr) ast.Expr {
 	}
 	name := &ast.StringExpr{Value: what}
 	name.SetLine(e.Line())
-	return r.hiddenCall(hiddenFor, e, name, one(e))
+	return r.hiddenCall(hiddenFor, e, name, luaast.One(e))
 }
 
 // target rewrites what is assigned to.
@@ -291,9 +291,9 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
 		switch e.Operator {
 		case "^":
-			return r.hiddenCall(hiddenPow, e, one(e.Lhs), one(e.Rhs))
+			return r.hiddenCall(hiddenPow, e, luaast.One(e.Lhs), luaast.One(e.Rhs))
 		case "%": // gopher-lua's takes up to 2000 rounds for one instruction
-			return r.hiddenCall(hiddenMod, e, one(e.Lhs), one(e.Rhs))
+			return r.hiddenCall(hiddenMod, e, luaast.One(e.Lhs), luaast.One(e.Rhs))
 		}
 	case *ast.UnaryMinusOpExpr:
 		e.Expr = r.expr(e.Expr)
@@ -314,7 +314,7 @@ func (r *rewriter) relation(e *ast.RelationalOpExpr) ast.Expr {
 	if short(e.Lhs) || short(e.Rhs) {
 		return e
 	}
-	a, b := one(e.Lhs), one(e.Rhs)
+	a, b := luaast.One(e.Lhs), luaast.One(e.Rhs)
 	switch e.Operator {
 	case "==":
 		return r.hiddenCall(hiddenEqual, e, a, b)
@@ -402,26 +402,15 @@ func (r *rewriter) callOf(f ast.Expr, at ast.Expr, args []ast.Expr) *ast.FuncCal
 	return c
 }
 
-// one makes sure that e has one value where an argument list would take all.
-func one(e ast.Expr) ast.Expr {
-	switch e := e.(type) {
-	case *ast.FuncCallExpr:
-		e.AdjustRet = true
-	case *ast.Comma3Expr:
-		e.AdjustRet = true
-	}
-	return e
-}
-
 func (r *rewriter) concat(e *ast.StringConcatOpExpr) ast.Expr {
 	var args []ast.Expr
 	for cur := ast.Expr(e); ; {
 		c, ok := cur.(*ast.StringConcatOpExpr)
 		if !ok {
-			args = append(args, one(r.expr(cur)))
+			args = append(args, luaast.One(r.expr(cur)))
 			break
 		}
-		args = append(args, one(r.expr(c.Lhs)))
+		args = append(args, luaast.One(r.expr(c.Lhs)))
 		cur = c.Rhs
 	}
 	return r.hiddenCall(hiddenConcat, e, args...)
@@ -444,13 +433,13 @@ func (r *rewriter) table(e *ast.TableExpr) ast.Expr {
 		switch {
 		case f.Key != nil:
 			p.layout = append(p.layout, fieldPair)
-			p.args = append(p.args, one(r.expr(f.Key)), one(r.expr(f.Value)))
+			p.args = append(p.args, luaast.One(r.expr(f.Key)), luaast.One(r.expr(f.Value)))
 		case i == len(e.Fields)-1 && manyValues(f.Value):
 			p.layout = append(p.layout, fieldRest)
 			p.args = append(p.args, r.expr(f.Value))
 		default:
 			p.layout = append(p.layout, fieldItem)
-			p.args = append(p.args, one(r.expr(f.Value)))
+			p.args = append(p.args, luaast.One(r.expr(f.Value)))
 		}
 	}
 	layout := func(p part, end string) ast.Expr {

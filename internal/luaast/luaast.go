@@ -118,12 +118,12 @@ func (b *block) keep(e ast.Expr) ast.Expr {
 		return e
 	}
 	n := b.name()
-	b.local([]string{n}, []ast.Expr{single(e)})
+	b.local([]string{n}, []ast.Expr{One(e)})
 	return b.ident(n)
 }
 
-// single has a call or ... give one value, as it does where it stood.
-func single(e ast.Expr) ast.Expr {
+// One has a call or ... give one value, where a list would take all.
+func One(e ast.Expr) ast.Expr {
 	switch e := e.(type) {
 	case *ast.FuncCallExpr:
 		e.AdjustRet = true

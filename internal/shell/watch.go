@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -331,9 +332,11 @@ func (s *Session) luaWatch(l *lua.LState) int {
 			s.uncaught(s.ctx, "watch of "+w.name, err)
 		})
 	})
-	if err == nil {
-		err = failed
-	}
+	return s.watching(l, w, cmp.Or(err, failed))
+}
+
+// watching gives the script its handle, or raises why there is no watch.
+func (s *Session) watching(l *lua.LState, w *subscription, err error) int {
 	if err != nil {
 		w.stop()
 		s.raise(l, err)
@@ -448,15 +451,7 @@ func (s *Session) watchWorld(l *lua.LState, cluster Teller, o client.WatchOption
 		}
 		w.cancel = stop
 	})
-	if err == nil {
-		err = failed
-	}
-	if err != nil {
-		w.stop()
-		s.raise(l, err)
-	}
-	l.Push(s.newHandle(&handle{watch: w}))
-	return 1
+	return s.watching(l, w, cmp.Or(err, failed))
 }
 
 // teller takes what a World tells: the function is called for one thing after the
