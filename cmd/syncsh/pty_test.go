@@ -146,6 +146,12 @@ func TestTerminal(t *testing.T) {
 		p.sees(prompt)
 	}
 
+	// An interrupt while nothing runs, as of a Ctrl-C before the prompt is there,
+	// does not end it.
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+
 	// An error does not end it; a timer prints above the line that is typed.
 	p.types("countr\r")
 	p.sees("no object or variable 'countr'; did you mean 'counter'?\n")
@@ -216,7 +222,7 @@ func TestTerminalShows(t *testing.T) {
 	p.types("\x03")
 	p.sees("^C")
 	p.types("counter.value\r")
-	p.sees("> counter.value\n2\n")
+	p.sees("> counter.value\n2\n" + prompt)
 
 	// The history is searched, and keeps no secret, recalled and changed or not.
 	p.types("\x12inc(2\r")

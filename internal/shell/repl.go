@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -139,15 +140,23 @@ func (t *terminal) remember(line string) {
 }
 
 func (t *terminal) loop(ctx context.Context, s *Session) error {
+	// At the prompt Ctrl-C is a key. Before the prompt is there, and when nothing
+	// runs any more, it is a signal that would end the process.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
 	for {
+		if interrupted(interrupts) {
+			t.forget()
+		}
 		t.rl.SetPrompt(t.promptText())
 		line, err := t.rl.Readline()
+		interrupted(interrupts) // was for what is typed no more
 		switch {
 		case s.Err() != nil:
 			return s.Err()
 		case errors.Is(err, readline.ErrInterrupt):
-			t.console.reset()
-			t.more.Store(false)
+			t.forget()
 			continue
 		case err != nil: // io.EOF: Ctrl-D, or the terminal is gone
 			return nil
@@ -168,6 +177,22 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 		case err != nil:
 			t.report(err)
 		}
+	}
+}
+
+// forget gives up the chunk of which the first lines were typed.
+func (t *terminal) forget() {
+	t.console.reset()
+	t.more.Store(false)
+}
+
+// interrupted tells whether there was an interrupt that nobody has seen.
+func interrupted(interrupts <-chan os.Signal) bool {
+	select {
+	case <-interrupts:
+		return true
+	default:
+		return false
 	}
 }
 
