@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -111,6 +112,7 @@ func (r *SnapshotReader) Read(p []byte) (int, error) {
 
 // next reads a block.
 func (r *SnapshotReader) next() ([]byte, error) {
+	runtime.Gosched() // as SnapshotWriter.Write does: a new snapshot is verified beside calls
 	var head [blockHeadBytes]byte
 	if err := readFull(r.f, head[:], r.offset); err != nil {
 		return nil, cutShort(r.name, r.offset, err)

@@ -18,8 +18,9 @@ const (
 	dumpMagic   = "syncsh-s"
 	dumpVersion = 1
 	// dumpChunk is the length at which a chunk is written: what a dump holds in
-	// memory besides one string.
-	dumpChunk = 256 << 10
+	// memory besides one string, and what it does, about 0.5 ms of work, before the
+	// writer may let others run.
+	dumpChunk = 64 << 10
 	// dumpChunkMax bounds the length of a chunk: one string may make it longer.
 	dumpChunkMax = 1 << 30
 )
