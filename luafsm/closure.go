@@ -47,7 +47,7 @@ var (
 	nextUpvalueAt  = fieldOffset[lua.Upvalue]("next")
 )
 
-// fieldOffsetfset is the offset of a field of T that points to an Upvalue.
+// fieldOffset is the offset of a field of T that points to an Upvalue.
 func fieldOffset[T any](name string) uintptr {
 	f, ok := reflect.TypeFor[T]().FieldByName(name)
 	if !ok || f.Type != reflect.TypeFor[*lua.Upvalue]() {
