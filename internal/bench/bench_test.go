@@ -115,6 +115,21 @@ func TestCheckFails(t *testing.T) {
 	}
 }
 
+// From a million calls on the growth is still a number to compare with the calls.
+func TestReportOfMillions(t *testing.T) {
+	r := Report{Acknowledged: 1521949, Unknown: 1}
+	for grew, want := range map[float64]string{1521950: "ok: 1521949 acknowledged, grew by 1521950, 1 unknown", 2521949: "failed: 1521949 acknowledged, grew by 2521949, 1 unknown"} {
+		r.compare(7, 7+2*grew, 2)
+		var text bytes.Buffer
+		if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), want) {
+			t.Errorf("%v, want %q in\n%s", err, want, text.String())
+		}
+		if r.Check == CheckFailed && !strings.Contains(r.CheckDetail, "the value grew by 2521949;") {
+			t.Error(r.CheckDetail)
+		}
+	}
+}
+
 // A call without an answer may have happened or not: both pass.
 func TestUnknownIsAllowed(t *testing.T) {
 	for name, happens := range map[string]bool{"happened": true, "did not": false} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -80,7 +81,7 @@ func (r *Report) compare(before, after, step float64) {
 	r.Check, r.CheckDetail = CheckOK, ""
 	if !(r.Grew >= least && r.Grew <= most) {
 		r.Check = CheckFailed
-		r.CheckDetail = fmt.Sprintf("%d calls were acknowledged and %d are unknown, but the value grew by %v; did others change it meanwhile?", r.Acknowledged, r.Unknown, r.Grew)
+		r.CheckDetail = fmt.Sprintf("%d calls were acknowledged and %d are unknown, but the value grew by %s; did others change it meanwhile?", r.Acknowledged, r.Unknown, r.grewText())
 	}
 }
 
@@ -106,10 +107,14 @@ func (r *Report) WriteText(w io.Writer) error {
 	case CheckSkipped:
 		line("check", "skipped: %s", r.CheckDetail)
 	default:
-		line("check", "%s: %d acknowledged, grew by %v, %d unknown", r.Check, r.Acknowledged, r.Grew, r.Unknown)
+		line("check", "%s: %d acknowledged, grew by %s, %d unknown", r.Check, r.Acknowledged, r.grewText(), r.Unknown)
 	}
 	return t.Flush()
 }
+
+// grewText writes the growth so that it can be compared with the calls: a float
+// is printed as 1.5e+06 from a million on.
+func (r *Report) grewText() string { return strconv.FormatFloat(r.Grew, 'f', -1, 64) }
 
 func (r *Report) errorsText() string {
 	if len(r.Errors) == 0 {
