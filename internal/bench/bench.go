@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -241,11 +242,15 @@ func step(o Options) float64 {
 		return 0
 	}
 	n, ok := number(v[0])
-	if !ok || n <= 0 {
+	if !ok || n <= 0 || !exact(n) {
 		return 0
 	}
 	return n
 }
+
+// exact tells whether sums of such numbers are not rounded: else a counter would
+// be said to have grown by more or less than what was acknowledged.
+func exact(n float64) bool { return n == math.Trunc(n) && math.Abs(n) <= 1<<53 }
 
 func number(v any) (float64, bool) {
 	switch v := v.(type) {
@@ -260,15 +265,19 @@ func number(v any) (float64, bool) {
 // value reads the counter, or says why the check is skipped.
 func (r *run) value(ctx context.Context) (v float64, skip string) {
 	if r.step == 0 {
-		return 0, fmt.Sprintf("%s.%s is not inc with a positive step", r.o.Object, r.o.Method)
+		return 0, fmt.Sprintf("%s.%s is not inc with a positive whole step", r.o.Object, r.o.Method)
 	}
 	values, err := r.workers[0].c.Query(ctx, r.o.Object, "get")
 	if err != nil {
 		return 0, fmt.Sprintf("%s.get: %v", r.o.Object, err)
 	}
 	if len(values) == 1 {
-		if n, ok := number(values[0]); ok {
+		n, ok := number(values[0])
+		if ok && exact(n) {
 			return n, ""
+		}
+		if ok {
+			return 0, fmt.Sprintf("%s.get returns %v, which is rounded as it grows", r.o.Object, n)
 		}
 	}
 	return 0, fmt.Sprintf("%s.get does not return one number", r.o.Object)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -190,12 +191,27 @@ func TestNothingSucceeded(t *testing.T) {
 func TestCheckSkipped(t *testing.T) {
 	k := &counter{}
 	addr := k.start(t)
-	for _, o := range []Options{{Method: "get"}, {Method: "reset"}, {Method: "inc", Args: []any{"x"}}, {Method: "inc", Args: []any{1, 2}}, {Method: "inc", Args: []any{-1}}} {
+	for _, o := range []Options{{Method: "get"}, {Method: "reset"}, {Method: "inc", Args: []any{"x"}}, {Method: "inc", Args: []any{1, 2}}, {Method: "inc", Args: []any{-1}}, {Method: "inc", Args: []any{0.1}}} {
 		o.Addrs, o.Object, o.Duration = []string{addr}, "counter", 20*time.Millisecond
 		o.Clients, o.Pipeline = ClientsDefault, PipelineDefault
 		r, err := Run(context.Background(), o)
-		if err != nil || r.Check != CheckSkipped || !strings.Contains(r.CheckDetail, "is not inc with a positive step") || r.Acknowledged == 0 {
+		if err != nil || r.Check != CheckSkipped || !strings.Contains(r.CheckDetail, "is not inc with a positive whole step") || r.Acknowledged == 0 {
 			t.Errorf("%s%v: %+v, %v", o.Method, o.Args, r, err)
+		}
+	}
+}
+
+// A counter whose growth is rounded can't be compared with the calls.
+func TestCheckSkippedWhereRounded(t *testing.T) {
+	k := &counter{}
+	k.value.Store(1<<53 + 2)
+	r, err := Run(context.Background(), Options{Addrs: []string{k.start(t)}, Object: "counter", Method: "inc", Clients: 1, Pipeline: 1, Duration: 20 * time.Millisecond})
+	if err != nil || r.Check != CheckSkipped || !strings.Contains(r.CheckDetail, "which is rounded as it grows") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for n, want := range map[float64]bool{0: true, -3: true, 1 << 53: true, 0.1: false, 1259369.2: false, 1<<53 + 2: false, math.Inf(1): false} {
+		if exact(n) != want {
+			t.Errorf("%v: want %v", n, want)
 		}
 	}
 }
