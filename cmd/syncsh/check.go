@@ -65,7 +65,7 @@ func findingText(f luafsm.Finding) string {
 func clientHint(given []command.Script, findings []luafsm.Finding) {
 	for _, s := range given {
 		found := slices.ContainsFunc(findings, func(f luafsm.Finding) bool { return f.File == s.Name })
-		if found && !shell.DefinesObjects(s.Source) {
+		if found && shell.IsClient(s.Source) {
 			fmt.Fprintf(os.Stderr, "%s defines no object: if it is a client of objects, syncsh run runs it\n", s.Name)
 		}
 	}

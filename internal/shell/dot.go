@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -215,6 +216,19 @@ func DefinesObjects(source string) bool {
 		}
 		return false
 	})
+}
+
+// callsObject finds calls of the function object, wherever they are.
+var callsObject = regexp.MustCompile(`\bobject\s*["'(\[]`)
+
+// IsClient tells whether a script can only be a client of objects: it is Lua, and
+// makes no object. Of what is no Lua nobody knows what it was to be.
+func IsClient(source string) bool {
+	if strings.HasPrefix(source, "#") {
+		source = "--" + source // a #! line
+	}
+	_, err := parse.Parse(strings.NewReader(source), "script")
+	return err == nil && !callsObject.MatchString(source)
 }
 
 func dotEdit(ctx context.Context, c *Console, arg string) error {

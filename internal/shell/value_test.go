@@ -86,6 +86,17 @@ func TestComplete(t *testing.T) {
 	}
 }
 
+func TestIsClient(t *testing.T) {
+	for src, want := range map[string]bool{
+		"print(counter:inc())": true, "#!/usr/bin/env -S syncsh run\nprint(1)": true, "": true, "local objects = {}": true,
+		`object "end"`: false, `local X = object("x")`: false, lockSource: false, "garbage \\0": false, "function X.replicated:m( return end": false,
+	} {
+		if got := IsClient(src); got != want {
+			t.Errorf("%q: %v", src, got)
+		}
+	}
+}
+
 func TestDefinesObjects(t *testing.T) {
 	for src, want := range map[string]bool{
 		lockSource: true, `local h = object("hits", "counter")`: false, `object("hits", "counter")`: false,
