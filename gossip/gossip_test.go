@@ -217,6 +217,9 @@ func TestJoinIsRetried(t *testing.T) {
 	n1 := startPeer(t, "n1", func(c *Config) { c.Join = []string{c.Bind, late} })
 	_ = ln.Close()
 	until(t, n1, "a failed try is logged", func() bool { return n1.log.has("trying on") })
+	if !n1.log.has(`err="failed to join `) {
+		t.Error("the log does not say in one line why nobody was reached")
+	}
 	n2 := startPeer(t, "n2", func(c *Config) {
 		ln, err = net.Listen("tcp", late)
 		if err != nil {

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -102,6 +103,9 @@ func (g *Gossip) contact(addr string) {
 		if why := keyProblem(err.Error()); why != "" {
 			g.log.warn(why, "addr", addr)
 			return
+		}
+		if one := errors.Unwrap(err); one != nil {
+			err = one // memberlist gives a list of one, laid out over several lines
 		}
 		g.log.info("can't reach a member to join, trying on", "addr", addr, "err", err)
 	}
