@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,12 +38,15 @@ const readyTimeout = 30 * time.Second
 //	off                    ends the node as a crash would
 //	on                     starts it again with its data
 //	cutoff FILE            removes the last byte of a file
+//	readme WORD            writes what the README's REPL block that has the word types
+//	                       to readme.in, and what it shows to readme.out
 //
 // and those of storageCmds.
 func TestScripts(t *testing.T) {
 	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"exits":   exits,
 		"cutoff":  cutoff,
+		"readme":  readme,
 		"cluster": withCluster((*testCluster).found),
 		"off":     withCluster(func(c *testCluster, _ *testscript.TestScript, _ []string) error { c.kill(); return nil }),
 		"on":      withCluster(func(c *testCluster, _ *testscript.TestScript, _ []string) error { return c.start() }),
@@ -91,6 +95,29 @@ func cutoff(ts *testscript.TestScript, _ bool, args []string) {
 	st, err := os.Stat(file)
 	ts.Check(err)
 	ts.Check(os.Truncate(file, st.Size()-1))
+}
+
+func readme(ts *testscript.TestScript, _ bool, args []string) {
+	page, err := os.ReadFile(filepath.Join(ts.Getenv("SCRIPTS"), "../README.md"))
+	ts.Check(err)
+	for _, block := range strings.Split(string(page), "```repl\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.Contains(block, args[0]) {
+			continue
+		}
+		var in, out strings.Builder
+		for line := range strings.Lines(block) {
+			if typed, ok := strings.CutPrefix(line, "> "); ok {
+				in.WriteString(typed)
+			} else {
+				out.WriteString(line)
+			}
+		}
+		ts.Check(os.WriteFile(ts.MkAbs("readme.in"), []byte(in.String()), 0o644))
+		ts.Check(os.WriteFile(ts.MkAbs("readme.out"), []byte(out.String()), 0o644))
+		return
+	}
+	ts.Fatalf("no REPL block of the README has %s", args[0])
 }
 
 type clusterKey struct{}
