@@ -215,6 +215,19 @@ func TestImportsPointInward(t *testing.T) {
 	}
 }
 
+// TestRoomsAreOnTheMap: who looks for a package finds it in docs/ARCHITECTURE.md.
+func TestRoomsAreOnTheMap(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root(t), "docs/ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room := range allowed {
+		if !strings.Contains(string(page), "\n    "+room+"/ ") {
+			t.Errorf("%s is not among the rooms of docs/ARCHITECTURE.md", room)
+		}
+	}
+}
+
 // TestFaultsAreNotShipped: only a file of a build for the chaos test may bring
 // the faults in, so that no production binary can be told to fail.
 func TestFaultsAreNotShipped(t *testing.T) {
