@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,6 +89,10 @@ var inCoreExcept = map[string][]string{
 
 // osAndNet may be used by these; the rest is handed its files and connections.
 var osAndNet = []string{"persist", "gossip", "client", "cmd", "internal/node", "internal/shell", "internal/spec", "internal/bench", "internal/doctor", "internal/fault", "internal/tty", "internal/objdoc", "internal/wire/wiretest", "internal/sim", "examples"}
+
+// ofFS are the files of persist that are file systems; the rest of it reaches
+// files through them only, so that a simulator sees all that it does.
+var ofFS = regexp.MustCompile(`^persist/(osfs(_[a-z]+)?|inspect_fs)\.go$`)
 
 // root is the directory of go.mod.
 func root(t *testing.T) string {
@@ -203,6 +208,23 @@ func checkImport(pkg, path string) string {
 		return fmt.Sprintf("%s must not import %s: files and connections are handed to it", pkg, path)
 	}
 	return ""
+}
+
+// TestPersistHasOneFS: what goes past its interface can't be torn, lost or filled
+// up by a test.
+func TestPersistHasOneFS(t *testing.T) {
+	found := 0
+	for _, s := range sources(t) {
+		if s.pkg != "persist" || !slices.ContainsFunc(s.imports(), func(path string) bool { return path == "os" || strings.HasPrefix(path, "golang.org/x/sys/") }) {
+			continue
+		}
+		if found++; !ofFS.MatchString(s.name) {
+			t.Errorf("%s: persist must reach files through its FS only", s.name)
+		}
+	}
+	if found == 0 {
+		t.Error("no file of persist imports os: has its file system another name?")
+	}
 }
 
 func TestImportsPointInward(t *testing.T) {
