@@ -129,6 +129,44 @@ func (d *Dir) writeFile(name string, b []byte) error {
 	return err
 }
 
+// noteBytesMax bounds a note that is read.
+const noteBytesMax = 1 << 20
+
+// WriteNote stores a small file of the caller's next to the log, atomically and
+// durably.
+func (d *Dir) WriteNote(name string, b []byte) error {
+	if err := d.writeFile(name, b); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// ReadNote returns what WriteNote stored, or fs.ErrNotExist.
+func (d *Dir) ReadNote(name string) ([]byte, error) {
+	f, err := d.fs.Open(d.file(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > noteBytesMax {
+		return nil, damage(name, 0, "%d bytes long", size)
+	}
+	b := make([]byte, size)
+	return b, readFull(f, b, 0)
+}
+
+// RemoveNote removes a note, if there is one. After a crash it may be there again.
+func (d *Dir) RemoveNote(name string) error {
+	if err := d.fs.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // readIdentity reads the identity file, if there is one.
 func (d *Dir) readIdentity() error {
 	f, err := d.fs.Open(d.file(identityName))

@@ -251,7 +251,7 @@ func (n *Node) answerUnfounded(in *inputs, reason string) {
 // publishBootstrap makes a promise durable before anybody hears of it.
 func (n *Node) publishBootstrap(d gossip.Decision) error {
 	if d.Store {
-		if err := n.writeBootstrap(d.State); err != nil {
+		if err := n.dir.WriteNote(bootstrapFile, d.State.Encode()); err != nil {
 			return err
 		}
 	}
@@ -261,10 +261,7 @@ func (n *Node) publishBootstrap(d gossip.Decision) error {
 }
 
 func (n *Node) readBootstrap() (gossip.BootstrapState, error) {
-	if n.cfg.Data == "" {
-		return gossip.BootstrapState{}, nil
-	}
-	b, err := os.ReadFile(filepath.Join(n.cfg.Data, bootstrapFile))
+	b, err := n.dir.ReadNote(bootstrapFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return gossip.BootstrapState{}, nil
 	}
@@ -272,26 +269,6 @@ func (n *Node) readBootstrap() (gossip.BootstrapState, error) {
 		return gossip.BootstrapState{}, err
 	}
 	return gossip.DecodeState(b)
-}
-
-func (n *Node) writeBootstrap(s gossip.BootstrapState) error {
-	if n.cfg.Data == "" {
-		return nil
-	}
-	path := filepath.Join(n.cfg.Data, bootstrapFile)
-	f, err := os.Create(path + ".tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(s.Encode())
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err != nil {
-		return err
-	}
-	return persist.OSFS().SyncDir(n.cfg.Data)
 }
 
 // machineOptions sends what replicated code prints to the log.

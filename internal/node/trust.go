@@ -4,10 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/syncsh/syncsh/persist"
 	"github.com/syncsh/syncsh/raft"
 )
 
@@ -21,10 +19,7 @@ const asyncFile = "async"
 // it. The end of the process alone loses nothing, as what was written is with
 // the operating system; the boot id tells the two apart (scenario 56).
 func (n *Node) mayLack() bool {
-	if n.cfg.Data == "" {
-		return false
-	}
-	was, err := os.ReadFile(filepath.Join(n.cfg.Data, asyncFile))
+	was, err := n.dir.ReadNote(asyncFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
@@ -79,23 +74,15 @@ func (n *Node) markTrusted() error {
 	if n.cfg.Durability != "async" {
 		return n.unmark()
 	}
-	if err := os.WriteFile(filepath.Join(n.cfg.Data, asyncFile), []byte(bootID()+"\n"), 0o644); err != nil {
-		return err
+	now := bootID() + "\n"
+	if was, err := n.dir.ReadNote(asyncFile); err == nil && string(was) == now {
+		return nil // so that a start on a full disk has nothing to write
 	}
-	return persist.OSFS().SyncDir(n.cfg.Data)
+	return n.dir.WriteNote(asyncFile, []byte(now))
 }
 
 // unmark is called once everything is on disk.
-func (n *Node) unmark() error {
-	if n.cfg.Data == "" {
-		return nil
-	}
-	err := os.Remove(filepath.Join(n.cfg.Data, asyncFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (n *Node) unmark() error { return n.dir.RemoveNote(asyncFile) }
 
 // watchTrust notices that the leader has filled up the log.
 func (n *Node) watchTrust() error {
