@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"slices"
+
 	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/wire"
 	"github.com/syncsh/syncsh/raft"
@@ -10,7 +12,8 @@ import (
 type Room struct {
 	// Full: the own disk has no space for more log than the present segment takes.
 	// That is kept for votes and what little else must be stored: entries of a
-	// leader are not taken, as if they were lost on the way.
+	// leader are not taken, as if they were lost on the way, but for the one that
+	// begins its term.
 	Full bool
 	// Refuse is what callers are told instead of their calls being taken, if this
 	// member leads; empty when it takes them.
@@ -26,8 +29,11 @@ func (r *Replica) Room() Room { return r.room }
 
 // noRoomFor tells whether a peer's message is not taken for want of room. The
 // leader goes on probing, and sends a snapshot if its log no longer reaches back.
+// The first entry of a term is as small as the vote for its leader, who answers
+// no read until it is committed (§6.4): a leader elected while the disks of a
+// majority are full would answer none until one has space.
 func (r *Replica) noRoomFor(m *raft.Message) bool {
-	return r.room.Full && m.Kind == raft.MsgAppend && len(m.Entries) > 0
+	return r.room.Full && m.Kind == raft.MsgAppend && slices.ContainsFunc(m.Entries, func(e raft.Entry) bool { return e.Kind != raft.EntryNoop })
 }
 
 // refusedByRoom answers a call that the disks have no room for. The code is
