@@ -18,12 +18,34 @@ var baseFunctions = map[string]lua.LGFunction{
 // badArgument raises Lua's error for argument n.
 func badArgument(L *lua.LState, n int, format string) {
 	name := "?"
-	if dbg, ok := L.GetStack(0); ok {
-		if _, err := L.GetInfo("n", dbg, lua.LNil); err == nil && dbg.Name != "" && dbg.Name[0] != '(' {
-			name = shown(plainName(dbg.Name))
-		}
+	if s := execOf(L).calledAs(); s != "" {
+		name = plainName(s)
 	}
 	throwf(L, "bad argument #%d to '%s' (%s)", n, name, format)
+}
+
+// callsPerStep: gopher-lua finds the name of a call by going through all calls
+// of the function that makes it, of which a script may have 16,000.
+const callsPerStep = 64
+
+// calledAs is the name by which the library function that runs was called, as
+// the script has it; empty if gopher-lua knows none.
+func (x *exec) calledAs() string {
+	if caller, ok := x.L.GetStack(1); ok {
+		if v, err := x.L.GetInfo("f", caller, lua.LNil); err == nil {
+			if f, ok := v.(*lua.LFunction); ok && !f.IsG {
+				x.must(x.Steps(len(f.Proto.DbgCalls) / callsPerStep))
+			}
+		}
+	}
+	dbg, ok := x.L.GetStack(0)
+	if !ok {
+		return ""
+	}
+	if _, err := x.L.GetInfo("n", dbg, lua.LNil); err != nil || dbg.Name == "" || dbg.Name[0] == '(' {
+		return ""
+	}
+	return dbg.Name
 }
 
 // checkAny refuses a missing argument.
@@ -390,6 +412,7 @@ func basePairs(L *lua.LState) int {
 
 var ipairsNext = goFunction(func(L *lua.LState) int {
 	x := execOf(L)
+	x.must(x.Steps(lookupSteps))
 	t := checkTable(L, 1)
 	i := checkNumber(L, 2) + 1
 	v := t.Get(x.view, lua.LNumber(i))

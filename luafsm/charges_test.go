@@ -62,6 +62,14 @@ func TestCharges(t *testing.T) {
 		{"gsub chain", chain("__index", `(("a"):rep(1000)):gsub("a", t)`), 1000 * 14 * metaSteps},
 		{"long key in a chain", chain("__index", `local k = ("x"):rep(3200) local x = t[k]`), 15 * 100},
 		{"json of the smallest", `json.decode("5e-324")`, 400},
+		{"long pattern of find", `local p = ("x"):rep(16000) .. "." for i = 1, 10 do (""):find(p) end`, 10 * 16000 / 8},
+		{"long pattern of match", `local p = ("x"):rep(16000) .. "." for i = 1, 10 do (""):match(p) end`, 10 * 16000 / 8},
+		{"patterns", `local s = "x" for i = 1, 1000 do s:find("^y") s:match("^y") s:gsub("^y", "") end`, 1000 * 3 * (12 + 5)},
+		{"long key of a string", `local s, k = "x", ("x"):rep(16000) for i = 1, 10 do local f = s[k] end`, 10 * 16000 / compareBytes},
+		{"long key of a definition", `local k = ("x"):rep(16000) for i = 1, 10 do local f = T[k] f = T.query[k] end`, 20 * 16000 / compareBytes},
+		{"ipairs", `local t = {} for i = 1, 1000 do t[i] = i end for i, v in ipairs(t) do end`, 1000 * (5 + lookupSteps)},
+		{"error in a function of many calls", `local f = rawget local function g() if false then ` + strings.Repeat("f() ", 6400) + `end f(1) end for i = 1, 10 do pcall(g) end`, 10 * (6400/callsPerStep + pcallErrorSteps)},
+		{"call of nil in a function of many calls", `local f local function g() if false then ` + strings.Repeat("f() ", 6400) + `end f(1) end for i = 1, 10 do pcall(g) end`, 10 * (6400/callsPerStep + pcallErrorSteps)},
 	} {
 		if got := charged(t, c.name, c.body); got.Steps < c.steps {
 			t.Errorf("%s: %d steps were charged, not %d", c.name, got.Steps, c.steps)

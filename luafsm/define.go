@@ -118,6 +118,7 @@ func namespaceIndex(L *lua.LState) int {
 	x := execOf(L)
 	n := namespaceOf(L)
 	name, _ := L.Get(2).(lua.LString)
+	x.key(name)
 	switch {
 	case n.kind == kindLocal && name == "replicated":
 		L.Push(newNamespace(n.def, kindReplicated))
@@ -150,7 +151,7 @@ func namespaceNewIndex(L *lua.LState) int {
 	if x.mode != modeLoad {
 		throwf(L, "%s: methods are defined when the script is loaded; keep data in self", d.name)
 	}
-	if !ok || !isFn || fn.IsG || !isIdentifier(string(name)) || len(name) > nameBytesMax {
+	if !ok || !isFn || fn.IsG || len(name) > nameBytesMax || !isIdentifier(string(name)) {
 		throwf(L, "%s: only methods can be defined here; keep data in self", d.name)
 	}
 	if d.prototype != "" {

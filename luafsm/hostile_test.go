@@ -60,6 +60,13 @@ func TestHostileScripts(t *testing.T) {
 		{"24 cyclic json", `local t = {} t.t = t return json.encode(t)`, "script: t.lua:4: json.encode: tables are nested too deep, or a table contains itself"},
 		{"25 function", `self.x = {y = print}`, "script: t:run: t.x.y: functions can't be replicated"},
 		{"25 function as key", `self.x = {[print] = 1}`, "script: t:run: t.x: functions can't be keys in replicated state"},
+		{"loop of a long pattern", `local p = ("x"):rep(16e6) .. "." while true do (""):find(p) end`, "budget: t.lua:4: instruction limit reached"},
+		{"loop of a long match", `local p = ("x"):rep(16e6) .. "." while true do (""):match(p) end`, "budget: t.lua:4: instruction limit reached"},
+		{"loop of a long key of a string", `local s, k = "x", ("x"):rep(16e6) while true do local f = s[k] end`, "budget: t.lua:4: instruction limit reached"},
+		{"loop of a long key of a definition", `local k = ("x"):rep(16e6) while true do local f = T[k] end` + manyMethods, "budget: t.lua:4: instruction limit reached"},
+		{"loop of a long name of a method", `local k = ("x"):rep(16e6) while true do pcall(after, 1, k) end` + manyMethods, "budget: t.lua:4: instruction limit reached"},
+		{"loop of a long name in an error", "local " + longName + " = rawget while true do pcall(function() " + longName + "(1) end) end", "budget: t.lua:4: instruction limit reached"},
+		{"loop of a long separator", `local s = ("x"):rep(15e6) while true do table.concat({1}, s) end`, "budget: t.lua:4: instruction limit reached"},
 		{"26 random 0", `return math.random(0)`, "script: t.lua:4: bad argument #1 to 'random' (interval is empty or too large)"},
 		{"27 churn", `for i = 1, 20000 do self["k" .. i] = 1 self["k" .. i] = nil end`, ""},
 		{"28 recursion", `local function f() return 1 + f() end return f()`, "budget: t.lua:4: stack overflow"},
@@ -104,6 +111,11 @@ func TestHostileScripts(t *testing.T) {
 		})
 	}
 }
+
+// manyMethods ends a method and defines more than Go compares one by one when it
+// looks a name up.
+const manyMethods = ` end function T.query:a() end function T.query:b() end function T.query:c() end function T.query:d() end function T.query:e() end
+function T.query:f() end function T.query:g() end function T.query:h() end function T.query:i() end function T.query:j() `
 
 // What a hostile script may cost. That an error comes within 100 ms rests on what
 // is charged; work that isn't shows as processor time alone, which is held against
@@ -182,6 +194,8 @@ func TestHostileScriptFiles(t *testing.T) {
 		{"too large", strings.Repeat(" ", 300<<10), "bad_argument: t.lua:1:1: script of 307200 bytes, at most 262144 are allowed"},
 		{"upvalues", manyUpvalues(), "bad_argument: t.lua:151:1: function with more than 60 variables of outer functions"},
 		{"endless chunk", "while true do end", "budget: t.lua:1: instruction limit reached"},
+		{"long name of a method", `local X = object "x" local k = ("x"):rep(16e6) while true do pcall(function() X[k] = pcall end) pcall(function() X[k] = function() end end) end`, "budget: t.lua:1: instruction limit reached"},
+		{"long prototype", `local o = object o("x", ("y"):rep(16e6))`, `bad_argument: t.lua:1:1: object "x": no script defines methods of "` + strings.Repeat("y", 64) + `..."`},
 		{"chunk error", "error('x')", "script: t.lua:1: x"},
 		{"chunk state", "local X = object 'x' X.y = 1", "script: t.lua:1: x: only methods can be defined here; keep data in self"},
 	} {

@@ -31,13 +31,13 @@ var otherMeta = func() *lua.LTable {
 	return t
 }()
 
-// stringMeta is the metatable of strings; methods are the string library.
-func stringMeta(methods *lua.LTable) *lua.LTable {
+// stringMeta is the metatable of strings.
+var stringMeta = func() *lua.LTable {
 	t := operators()
-	t.RawSetString("__index", methods)
+	t.RawSetString("__index", goFunction(stringIndex))
 	t.RawSetString("__newindex", goFunction(badIndex))
 	return t
-}
+}()
 
 // operators is a metatable with what all types have in common.
 func operators() *lua.LTable {
@@ -344,16 +344,11 @@ func callValue(L *lua.LState) int {
 	v := L.Get(1)
 	h := x.metamethod(v, "__call")
 	if h == lua.LNil {
-		name := ""
-		if dbg, ok := L.GetStack(0); ok {
-			if _, err := L.GetInfo("n", dbg, lua.LNil); err == nil && dbg.Name != "" && dbg.Name[0] != '(' && dbg.Name != "?" && dbg.Name[0] != hidden[0] {
-				name = " '" + shown(dbg.Name) + "'"
-			}
-		}
-		if name == "" {
+		name := x.calledAs()
+		if name == "" || name == "?" || name[0] == hidden[0] {
 			throwf(L, "attempt to call a %s value", typeName(v))
 		}
-		throwf(L, "attempt to call%s (a %s value)", name, typeName(v))
+		throwf(L, "attempt to call '%s' (a %s value)", shown(name), typeName(v))
 	}
 	n := L.GetTop()
 	x.must(x.Steps(n))

@@ -42,6 +42,7 @@ type definition struct {
 	order     []*method // sorted by name
 	init      *method
 	migrate   *method
+	functions map[*lua.LFunction]bool // of all of them
 }
 
 // program is scripts, loaded into a Lua state of its own.
@@ -202,7 +203,7 @@ func (p *program) finish() error {
 		if d.prototype != "" {
 			proto := p.defs[d.prototype]
 			if proto == nil || proto.prototype != "" {
-				return &failure{command.CodeBadArgument, fmt.Sprintf("%s:%d:1: object %q: no script defines methods of %q", d.script, d.line, n, d.prototype)}
+				return &failure{command.CodeBadArgument, fmt.Sprintf("%s:%d:1: object %q: no script defines methods of %q", d.script, d.line, n, shown(d.prototype))}
 			}
 		}
 		for _, m := range d.methods {
@@ -219,8 +220,10 @@ func (p *program) finish() error {
 	fz := freezer{seen: map[*lua.LFunction]bool{}, L: p.x.L}
 	for _, n := range names {
 		d := p.defs[n]
+		d.functions = map[*lua.LFunction]bool{}
 		for _, m := range append(slices.Clone(d.order), d.init, d.migrate) {
 			if m != nil && m.fn != nil {
+				d.functions[m.fn] = true
 				fz.function(m.fn)
 			}
 		}

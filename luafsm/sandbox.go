@@ -56,8 +56,13 @@ func isLibrary(name, field string) bool {
 	return ok && (l.functions[field] != nil || l.numbers[field] != 0)
 }
 
-// plainName is the name of a function without that of its library.
+// plainName is the name of a function without that of its library, as errors
+// show it. A name too long for that is no function of a library, and isn't gone
+// through: a script may have one of 60,000 bytes, in each of its errors.
 func plainName(name string) string {
+	if len(name) > nameBytesMax {
+		return shown(name)
+	}
 	for i := len(name) - 1; i >= 0; i-- {
 		if name[i] == '.' {
 			return name[i+1:]
@@ -89,15 +94,30 @@ var sharedFunctions = func() map[string]*lua.LFunction {
 }()
 
 // stringMethods is what s:method() finds.
-var stringMethods = func() *lua.LTable {
-	t := &lua.LTable{Metatable: lua.LNil}
+var stringMethods = func() map[string]*lua.LFunction {
+	out := map[string]*lua.LFunction{}
 	for n := range stringFunctions {
-		t.RawSetString(n, sharedFunctions["string."+n])
+		out[n] = sharedFunctions["string."+n]
 	}
-	return t
+	return out
 }()
 
-var stringsMeta = stringMeta(stringMethods)
+// stringIndex is s[k] of a string. It is no table, which gopher-lua would look k
+// up in for one instruction, however long k is.
+func stringIndex(L *lua.LState) int {
+	x := execOf(L)
+	k := L.Get(2)
+	x.must(x.Steps(lookupSteps))
+	x.key(k)
+	if s, ok := k.(lua.LString); ok {
+		if f := stringMethods[string(s)]; f != nil {
+			L.Push(f)
+			return 1
+		}
+	}
+	L.Push(lua.LNil)
+	return 1
+}
 
 // sandbox fills the empty Lua state of a program.
 func (p *program) sandbox() {
@@ -124,7 +144,7 @@ func (p *program) sandbox() {
 	for _, v := range []lua.LValue{lua.LNil, lua.LTrue, lua.LNumber(0), sharedFunctions["type"]} {
 		L.SetMetatable(v, otherMeta)
 	}
-	L.SetMetatable(lua.LString(""), stringsMeta)
+	L.SetMetatable(lua.LString(""), stringMeta)
 }
 
 func (p *program) set(t *state.Table, name string, v lua.LValue) {

@@ -39,7 +39,9 @@ func TestReachable(t *testing.T) {
 			walk(s, v)
 		}
 	})
-	stringMethods.ForEach(func(k, v lua.LValue) { walk("(string):"+k.String(), v) })
+	for k, f := range stringMethods {
+		walk("(string):"+k, f)
+	}
 	golden(t, "testdata/reachable.txt", lines)
 }
 

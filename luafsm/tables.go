@@ -110,10 +110,15 @@ func tableConcat(L *lua.LState) int {
 
 // concatSize is how much room concat takes for the values i to j, numbers counted
 // as the longest: a text that grew as it is built would take several times that.
+// Room that concat doesn't fill, such as that for a separator behind the last
+// value, would be charged by nobody.
 func (x *exec) concatSize(t *state.Table, i, j int64, sep int) int {
 	size := 0
 	for ; i <= j; i++ {
 		x.must(x.Steps(concatSteps))
+		if i == j {
+			sep = 0
+		}
 		switch v := t.GetIndex(x.view, int(i)).(type) {
 		case lua.LString:
 			size += len(v) + sep

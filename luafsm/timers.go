@@ -62,24 +62,22 @@ func (x *exec) running() *object {
 			continue
 		}
 		fn, err := x.L.GetInfo("f", dbg, lua.LNil)
-		if d := x.prog.class(o); err == nil && d != nil && d.owns(fn) {
+		f, isLua := fn.(*lua.LFunction)
+		if d := x.prog.class(o); err == nil && isLua && d != nil && d.functions[f] {
 			return o
 		}
 	}
 }
 
-// owns says whether fn is a method of the definition.
-func (d *definition) owns(fn lua.LValue) bool {
-	f, ok := fn.(*lua.LFunction)
-	if !ok {
+// hasReplicated says whether o has a replicated method of that name. A long name
+// is not looked up, which takes as long as it is.
+func (x *exec) hasReplicated(o *object, name string) bool {
+	d := x.prog.class(o)
+	if d == nil || len(name) > nameBytesMax {
 		return false
 	}
-	for _, m := range append(d.order, d.init, d.migrate) {
-		if m != nil && m.fn == f {
-			return true
-		}
-	}
-	return false
+	m := d.methods[name]
+	return m != nil && m.kind == kindReplicated
 }
 
 // changing refuses what only replicated code may do.
@@ -138,7 +136,7 @@ func after(L *lua.LState) int {
 	if o == nil {
 		throwf(L, "after: no object's method is running")
 	}
-	if d := x.prog.class(o); d == nil || d.methods[string(name)] == nil || d.methods[string(name)].kind != kindReplicated {
+	if !x.hasReplicated(o, string(name)) {
 		throwf(L, "after: %s has no replicated method '%s'", o.name, shown(string(name)))
 	}
 	timers, machine := x.store.Section(sectionTimers), x.store.Section(sectionMachine)

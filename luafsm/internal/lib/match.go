@@ -50,8 +50,12 @@ type set struct {
 func (b *set) add(c byte)      { b.bits[c>>6] |= 1 << (c & 63) }
 func (b *set) has(c byte) bool { return b.bits[c>>6]&(1<<(c&63)) != 0 }
 
+// matcherSteps is charged for a matcher: with its captures and sets it has about
+// a kilobyte, and may be done at its first step.
+const matcherSteps = 12
+
 func newMatcher(m Meter, s, p string) *matcher {
-	w := &matcher{steps: stepper{meter: m}, s: s, p: p}
+	w := &matcher{steps: stepper{meter: m, pending: matcherSteps}, s: s, p: p}
 	for i := range w.sets {
 		w.sets[i].p = -1
 	}

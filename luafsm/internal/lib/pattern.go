@@ -87,7 +87,14 @@ func (m Match) Values() []Capture {
 // end. With plain the pattern is text; it is too when it has none of Lua 5.1's
 // special characters, of which ) is not one.
 func Find(m Meter, s, pattern string, init int64, plain bool) (Match, bool, error) {
-	if plain || !strings.ContainsAny(pattern, "^$*+?.([%-") {
+	if !plain {
+		// All of the pattern is looked at, of which a match may need one character.
+		if err := m.Steps(len(pattern) / plainBytesPerStep); err != nil {
+			return Match{}, false, err
+		}
+		plain = !strings.ContainsAny(pattern, "^$*+?.([%-")
+	}
+	if plain {
 		return findPlain(m, s, pattern, startOf(s, init))
 	}
 	return FindPattern(m, s, pattern, init)
@@ -131,8 +138,13 @@ type Gmatch struct {
 	at int
 }
 
-// NewGmatch returns the state before the first match.
-func NewGmatch(s, pattern string) *Gmatch { return &Gmatch{w: newMatcher(nil, s, pattern)} }
+// NewGmatch returns the state before the first match. The caller charges for it,
+// as it may keep it.
+func NewGmatch(s, pattern string) *Gmatch {
+	g := &Gmatch{w: newMatcher(nil, s, pattern)}
+	g.w.steps.pending = 0
+	return g
+}
 
 // Subject returns the text that the captures refer to.
 func (g *Gmatch) Subject() string { return g.w.s }
