@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/luafsm/state"
@@ -151,7 +152,11 @@ func compile(src *source) (proto *lua.FunctionProto, err error) {
 	proto, err = lua.Compile(src.chunk, src.name)
 	if err != nil {
 		if c, ok := err.(*lua.CompileError); ok {
-			return nil, fmt.Errorf("%s:%d:1: %s", src.name, max(c.Line, 1), c.Message)
+			text := c.Message
+			if strings.HasPrefix(text, "register overflow") { // a long function, or one expression in it
+				text = "too many local variables and parts of an expression in one function, at most 200 at a time"
+			}
+			return nil, fmt.Errorf("%s:%d:1: %s", src.name, max(c.Line, 1), text)
 		}
 		return nil, err
 	}
