@@ -43,7 +43,7 @@ func scripts0(s []command.Script) string {
 // the error is that of charge.
 func check(scripts []command.Script, known map[string]*object, bytesMax int, charge func(steps int) error) (list []*compiled, out []Finding, err error) {
 	var all []*checker
-	objects := map[string]*checked{}
+	objects, fields := map[string]*checked{}, map[string]bool{}
 	for _, s := range scripts {
 		if err := charge(len(s.Source) / scanBytesPerStep); err != nil {
 			return nil, nil, err
@@ -59,7 +59,7 @@ func check(scripts []command.Script, known map[string]*object, bytesMax int, cha
 			out = append(out, *f)
 			continue
 		}
-		c := &checker{src: src, objects: objects, known: known, refs: map[*checkedFunc]map[*local]bool{}}
+		c := &checker{src: src, objects: objects, fields: fields, known: known, assigned: map[int]bool{}, refs: map[*checkedFunc]map[*local]bool{}}
 		c.collect()
 		all = append(all, c)
 	}
@@ -96,14 +96,23 @@ type checked struct {
 	name      string
 	prototype string
 	methods   map[string]command.MethodKind
+	// made counts the calls that define it, held those whose definition a variable
+	// holds, and other the uses of those variables that no rule here knows: it may
+	// get methods there.
+	made, held, other int
 }
+
+// complete says whether all methods of o are known.
+func (o *checked) complete() bool { return o.made == o.held && o.other == 0 }
 
 // local is a variable.
 type local struct {
 	name   string
+	n      int          // of all variables of the script
 	fn     *checkedFunc // that declares it
 	object *checked     // when it holds a definition
 	body   *checkedFunc // when it holds a local function
+	holds  statePlace   // of the state: self, or a variable that was made of it
 	// keeps says that the chunk put an iterator into it, which keeps its place.
 	keeps bool
 }
@@ -132,8 +141,8 @@ type pending struct {
 	fn *checkedFunc
 	f  Finding
 	// loading: it does not count in a function that runs only while the script is
-	// loaded.
-	loading bool
+	// loaded. client: it counts at clients, too.
+	loading, client bool
 }
 
 type checker struct {
@@ -142,8 +151,12 @@ type checker struct {
 	known    map[string]*object
 	fn       *checkedFunc
 	vars     []*local // in scope, innermost last
+	declared int
+	assigned map[int]bool    // variables, by number, that are assigned to after they were declared
+	fields   map[string]bool // names of fields that some script assigns to
 	pending  []pending
 	calls    []helperCall
+	effects  []helperEffect
 	refs     map[*checkedFunc]map[*local]bool // local functions that a function names
 	findings []Finding
 	seen     map[string]int // identifiers per line, to find their columns
@@ -159,7 +172,7 @@ func (c *checker) collect() {
 
 func (c *checker) walk() {
 	c.fn = &checkedFunc{chunk: true}
-	c.vars, c.seen = nil, map[string]int{}
+	c.vars, c.declared, c.seen = nil, 0, map[string]int{}
 	c.block(c.src.chunk)
 }
 
@@ -168,7 +181,7 @@ func (c *checker) run() {
 	c.checkHelpers()
 	client, chunk := c.clientOnly(), c.chunkOnly()
 	for _, p := range c.pending {
-		if !client[p.fn] && !(p.loading && chunk[p.fn]) {
+		if (!client[p.fn] || p.client) && !(p.loading && chunk[p.fn]) {
 			c.findings = append(c.findings, p.f)
 		}
 	}
@@ -241,6 +254,15 @@ func (c *checker) report(name string, line int, format string, args ...any) {
 	c.pending = append(c.pending, pending{fn: c.fn, f: Finding{c.src.name, line, col, fmt.Sprintf(format, args...)}})
 }
 
+// reportAtClients is report for what is wrong at clients, too.
+func (c *checker) reportAtClients(name string, line int, format string, args ...any) {
+	n := len(c.pending)
+	c.report(name, line, format, args...)
+	for i := range c.pending[n:] {
+		c.pending[n+i].client = true
+	}
+}
+
 // note counts an identifier of the text.
 func (c *checker) note(name string, line int) { c.seen[fmt.Sprintf("%d %s", line, name)]++ }
 
@@ -257,7 +279,8 @@ func (c *checker) declare(name string, line int) *local {
 	if line > 0 {
 		c.note(name, line)
 	}
-	l := &local{name: name, fn: c.fn}
+	c.declared++
+	l := &local{name: name, n: c.declared, fn: c.fn}
 	c.vars = append(c.vars, l)
 	return l
 }
@@ -273,8 +296,12 @@ func (c *checker) block(list []ast.Stmt) {
 func (c *checker) stmt(s ast.Stmt) {
 	switch s := s.(type) {
 	case *ast.AssignStmt:
-		for _, e := range s.Lhs {
-			c.assign(e)
+		for i, e := range s.Lhs {
+			var v ast.Expr
+			if i < len(s.Rhs) {
+				v = s.Rhs[i]
+			}
+			c.assign(e, v)
 		}
 		c.exprs(s.Rhs)
 	case *ast.LocalAssignStmt:
@@ -313,9 +340,12 @@ func (c *checker) stmt(s ast.Stmt) {
 			c.note(v, s.Line())
 		}
 		c.exprs(s.Exprs)
+		part := c.visits(s.Exprs)
 		n := len(c.vars)
-		for _, v := range s.Names {
-			c.declare(v, 0)
+		for i, v := range s.Names {
+			if l := c.declare(v, 0); i == 1 {
+				l.holds = part
+			}
 		}
 		c.block(s.Stmts)
 		c.vars = c.vars[:n]
@@ -336,14 +366,22 @@ func (c *checker) localAssign(s *ast.LocalAssignStmt) {
 		c.note(n, s.Line())
 	}
 	c.exprs(s.Exprs)
+	held := make([]statePlace, len(s.Names)) // before the first name is declared, as it may be one that they use
+	for i := range min(len(s.Names), len(s.Exprs)) {
+		held[i] = c.placeOf(s.Exprs[i])
+	}
 	for i, n := range s.Names {
 		l := c.declare(n, 0)
+		l.holds = held[i]
 		if i < len(s.Exprs) {
 			if call, ok := s.Exprs[i].(*ast.FuncCallExpr); ok {
 				dry := c.dry
 				c.dry = true // what is wrong with it was reported with the call
 				l.object = c.definition(call)
 				c.dry = dry
+				if l.object != nil && dry {
+					l.object.held++
+				}
 				l.keeps = i == 0 && c.fn.chunk && c.makesIterator(call)
 			}
 		}
@@ -420,7 +458,7 @@ func wholeVersion(e ast.Expr) bool {
 func (c *checker) funcDef(s *ast.FuncDefStmt) {
 	if s.Name.Func != nil {
 		if id, ok := s.Name.Func.(*ast.IdentExpr); ok {
-			c.assign(id)
+			c.assign(id, s.Func)
 			c.function(s.Func, 0, nil, false, nil)
 			return
 		}
@@ -432,6 +470,7 @@ func (c *checker) funcDef(s *ast.FuncDefStmt) {
 			c.function(s.Func, kind, o, false, nil)
 			return
 		}
+		c.change(a, s.Func)
 		c.function(s.Func, 0, nil, false, nil)
 		return
 	}
@@ -439,9 +478,13 @@ func (c *checker) funcDef(s *ast.FuncDefStmt) {
 	c.note(s.Name.Method, s.Line())
 	o, kind := c.receiver(s.Name.Receiver)
 	if o == nil {
+		key := &ast.StringExpr{Value: s.Name.Method}
+		key.SetLine(s.Line())
+		c.change(&ast.AttrGetExpr{Object: s.Name.Receiver, Key: key}, s.Func)
 		c.function(s.Func, 0, nil, true, nil)
 		return
 	}
+	c.understood(o)
 	name := s.Name.Method
 	switch {
 	case kind == 0:
@@ -499,7 +542,9 @@ func (c *checker) function(f *ast.FunctionExpr, kind command.MethodKind, o *chec
 	c.fn = inner
 	n := len(c.vars)
 	if self {
-		c.declare("self", 0)
+		if l := c.declare("self", 0); kind != 0 {
+			l.holds = statePlace{object: o, root: true}
+		}
 	}
 	for _, p := range f.ParList.Names {
 		c.declare(p, f.Line())
@@ -510,15 +555,19 @@ func (c *checker) function(f *ast.FunctionExpr, kind command.MethodKind, o *chec
 	return inner
 }
 
-// assign checks what is assigned to.
-func (c *checker) assign(e ast.Expr) {
+// assign checks what is assigned to. The value is nil if it is not one expression.
+func (c *checker) assign(e, value ast.Expr) {
 	id, ok := e.(*ast.IdentExpr)
 	if !ok {
 		c.expr(e)
+		c.change(e, value)
 		return
 	}
 	c.note(id.Value, id.Line())
 	l := c.find(id.Value)
+	if l != nil {
+		c.assigned[l.n] = true
+	}
 	switch {
 	case l == nil:
 		c.report(id.Value, id.Line(), "assignment to global '%s'; write local, or keep data in self", id.Value)
@@ -580,6 +629,9 @@ func (c *checker) expr(e ast.Expr) {
 func (c *checker) use(e *ast.IdentExpr) {
 	c.note(e.Value, e.Line())
 	if l := c.find(e.Value); l != nil {
+		if l.object != nil && c.dry {
+			l.object.other++
+		}
 		if l.keeps && !c.fn.chunk {
 			c.report(e.Value, e.Line(), "'%s' is an iterator that the script made when it was loaded, and would go on from call to call; call pairs or gmatch in the method", e.Value)
 		}
@@ -607,6 +659,9 @@ func (c *checker) attr(e *ast.AttrGetExpr) {
 	k, isField := e.Key.(*ast.StringExpr)
 	if !isName || !isField || c.find(id.Value) != nil || c.objects[id.Value] != nil {
 		c.expr(e.Object)
+		if o, kind := c.receiver(e.Object); o != nil && isField && (kind != kindLocal || k.Value != "replicated" && k.Value != "query") {
+			c.understood(o)
+		}
 		if isField {
 			c.note(k.Value, k.Line())
 		} else {
@@ -634,10 +689,10 @@ func (c *checker) attr(e *ast.AttrGetExpr) {
 func (c *checker) call(e *ast.FuncCallExpr) {
 	if e.Func != nil {
 		c.expr(e.Func)
-		if !c.dry {
-			c.definition(e)
-			c.functionCall(e)
+		if o := c.definition(e); o != nil && c.dry && o.prototype == "" {
+			o.made++
 		}
+		c.functionCall(e)
 		c.exprs(e.Args)
 		return
 	}

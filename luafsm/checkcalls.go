@@ -14,32 +14,33 @@ type helperCall struct {
 	at     Finding // without a text
 }
 
-// methodCall checks self:m() and object:m() against what the method may call.
+// methodCall checks self:m() and object:m() against what the method may call,
+// and that there is such a method.
 func (c *checker) methodCall(e *ast.FuncCallExpr) {
-	id, ok := e.Receiver.(*ast.IdentExpr)
-	if !ok {
+	if o, _ := c.receiver(e.Receiver); o != nil {
+		c.understood(o)
+		if !c.reaches(o, e.Method, e.Line()) && c.inMachine() {
+			c.report(e.Method, e.Line(), "the definition of %s has no state; write %s:%s(...)", o.name, o.name, e.Method)
+		}
 		return
 	}
-	_, own := c.fn.context()
-	var o *checked
-	if l := c.find(id.Value); l != nil {
-		switch {
-		case id.Value == "self" && own != nil:
-			o = own
-		case l.object != nil:
-			o = l.object
-		}
-	} else {
-		o = c.objects[id.Value]
+	if p := c.placeOf(e.Receiver); p.root && !c.reaches(p.object, e.Method, e.Line()) {
+		c.missing(p.object, e.Method, e.Line())
 	}
-	c.reaches(o, e.Method, e.Line())
+}
+
+// inMachine says whether the code stands in a method that runs in the machine.
+func (c *checker) inMachine() bool {
+	kind, _ := c.fn.context()
+	return kind != 0 && kind != kindLocal
 }
 
 // loadMissing are functions that a chunk can't call: it runs again on every
 // machine that restores, at another time.
 var loadMissing = map[string]bool{"now": true, "index": true, "random": true, "caller": true, "emit": true, "after": true, "cancel": true}
 
-// functionCall checks X.replicated.m(...), and what a chunk calls.
+// functionCall checks X.replicated.m(...), what a chunk calls, and functions that
+// change the state or have an effect.
 func (c *checker) functionCall(e *ast.FuncCallExpr) {
 	switch f := e.Func.(type) {
 	case *ast.AttrGetExpr:
@@ -47,10 +48,16 @@ func (c *checker) functionCall(e *ast.FuncCallExpr) {
 		if k, ok := f.Key.(*ast.StringExpr); ok && o != nil && o.methods[k.Value] == kind {
 			c.reaches(o, k.Value, k.Line())
 		}
+		c.writes(e, f)
 	case *ast.IdentExpr:
-		if c.fn.chunk && loadMissing[f.Value] && c.find(f.Value) == nil {
+		if c.find(f.Value) != nil {
+			return
+		}
+		if c.fn.chunk && loadMissing[f.Value] {
 			c.report(f.Value, f.Line(), "%s: not available while the script is loaded; call it in a method", f.Value)
 		}
+		c.writes(e, f)
+		c.effect(e, f)
 	}
 }
 
@@ -69,27 +76,32 @@ func (c *checker) makesIterator(e *ast.FuncCallExpr) bool {
 }
 
 // reaches checks the call of a method where it stands, or later, if it stands in
-// a helper.
-func (c *checker) reaches(o *checked, method string, line int) {
-	if o != nil && o.prototype != "" {
-		o = c.objects[o.prototype]
-	}
-	if o == nil || c.dry {
-		return
+// a helper. It says whether it has reported something.
+func (c *checker) reaches(o *checked, method string, line int) bool {
+	if o = c.class(o); o == nil || c.dry {
+		return false
 	}
 	from, _ := c.fn.context()
 	if from != 0 {
-		if text := wrongCall(from, o, method); text != "" {
+		text := wrongCall(from, o, method)
+		if text != "" {
 			c.report(method, line, "%s", text)
 		}
-		return
+		return text != ""
 	}
 	if !c.fn.chunk {
-		n := len(c.pending)
-		c.report(method, line, "")
-		c.calls = append(c.calls, helperCall{c.fn, o, method, c.pending[n].f})
-		c.pending = c.pending[:n]
+		c.calls = append(c.calls, helperCall{c.fn, o, method, c.spot(method, line)})
 	}
+	return false
+}
+
+// spot is where report would report something.
+func (c *checker) spot(name string, line int) Finding {
+	n := len(c.pending)
+	c.report(name, line, "")
+	f := c.pending[n].f
+	c.pending = c.pending[:n]
+	return f
 }
 
 // wrongCall says why code of a kind can't call a method; empty if it can.
@@ -114,28 +126,36 @@ func (c *checker) checkHelpers() {
 			c.findings = append(c.findings, call.at)
 		}
 	}
+	c.checkEffects(used)
 }
 
 // wrongUse looks for a method that may not make the call. The one with the first
 // name is named, so that the text does not depend on the order of a map.
 func (c *checker) wrongUse(call helperCall, used map[*checkedFunc][]*checkedFunc) (text string) {
 	best := ""
+	for _, f := range methodsUsing(call.fn, used) {
+		why, name := wrongCall(f.method, call.object, call.method), f.object.name+":"+f.name
+		if why != "" && (best == "" || name < best) {
+			best, text = name, why+"; "+name+" does so through this function"
+		}
+	}
+	return text
+}
+
+// methodsUsing is the methods that use a helper, themselves or through others.
+func methodsUsing(helper *checkedFunc, used map[*checkedFunc][]*checkedFunc) (methods []*checkedFunc) {
 	seen := map[*checkedFunc]bool{}
-	todo := []*checkedFunc{call.fn}
+	todo := []*checkedFunc{helper}
 	for len(todo) > 0 {
 		f := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		for ; f != nil && !seen[f]; f = f.outer {
 			seen[f] = true
 			todo = append(todo, used[f]...)
-			if f.method == 0 {
-				continue
-			}
-			why, name := wrongCall(f.method, call.object, call.method), f.object.name+":"+f.name
-			if why != "" && (best == "" || name < best) {
-				best, text = name, why+"; "+name+" does so through this function"
+			if f.method != 0 {
+				methods = append(methods, f)
 			}
 		}
 	}
-	return text
+	return methods
 }

@@ -87,7 +87,7 @@ function X.replicated:move(n)
 end
 function X.query:sum() return hits:get() + counter:get() end
 function X.query:bad() return (pcall(counter.inc, counter)) end
-function X.query:write() hits.value = 3 end
+function X.query:write() local h = {hits} h[1].value = 3 end
 function X.query:scratch() local t = {1, hits.value} t[3] = "x" return t end
 `)
 	r.expect("move", show(r.call("x", "move", 4)), "-4 4")

@@ -130,7 +130,7 @@ function X.replicated:attempt(i)
     function() table.insert = nil end,
     function() string.format = print end,
     function() math.pi = 3 end,
-    function() self.probe = 1 end,
+    function() local me = {self} me[1].probe = 1 end,
     function() rawset(string, "x", 1) end,
     function() rawset(kept, 1, 2) end,
   }
