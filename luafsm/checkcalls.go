@@ -119,9 +119,9 @@ func wrongCall(from command.MethodKind, o *checked, method string) string {
 // checkHelpers reports calls in helpers that a method which uses the helper,
 // itself or through others, could not make.
 func (c *checker) checkHelpers() {
-	used := c.users()
+	used := &helperUse{by: c.users()}
 	for _, call := range c.calls {
-		if text := c.wrongUse(call, used); text != "" {
+		if text := wrongUse(call, used); text != "" {
 			call.at.Text = text
 			c.findings = append(c.findings, call.at)
 		}
@@ -131,10 +131,10 @@ func (c *checker) checkHelpers() {
 
 // wrongUse looks for a method that may not make the call. The one with the first
 // name is named, so that the text does not depend on the order of a map.
-func (c *checker) wrongUse(call helperCall, used map[*checkedFunc][]*checkedFunc) (text string) {
+func wrongUse(call helperCall, used *helperUse) (text string) {
 	best := ""
-	for _, f := range methodsUsing(call.fn, used) {
-		why, name := wrongCall(f.method, call.object, call.method), f.object.name+":"+f.name
+	for kind, name := range used.methods(call.fn) {
+		why := wrongCall(kind, call.object, call.method)
 		if why != "" && (best == "" || name < best) {
 			best, text = name, why+"; "+name+" does so through this function"
 		}
@@ -142,8 +142,20 @@ func (c *checker) wrongUse(call helperCall, used map[*checkedFunc][]*checkedFunc
 	return text
 }
 
-// methodsUsing is the methods that use a helper, themselves or through others.
-func methodsUsing(helper *checkedFunc, used map[*checkedFunc][]*checkedFunc) (methods []*checkedFunc) {
+// helperUse is who uses the helpers of a script.
+type helperUse struct {
+	by    map[*checkedFunc][]*checkedFunc
+	found map[*checkedFunc]map[command.MethodKind]string
+}
+
+// methods is the methods that use a helper, themselves or through others: of each
+// kind the one with the first name. There may be thousands of them, and as many
+// calls in the helper.
+func (u *helperUse) methods(helper *checkedFunc) map[command.MethodKind]string {
+	if first, ok := u.found[helper]; ok {
+		return first
+	}
+	first := map[command.MethodKind]string{}
 	seen := map[*checkedFunc]bool{}
 	todo := []*checkedFunc{helper}
 	for len(todo) > 0 {
@@ -151,11 +163,19 @@ func methodsUsing(helper *checkedFunc, used map[*checkedFunc][]*checkedFunc) (me
 		todo = todo[:len(todo)-1]
 		for ; f != nil && !seen[f]; f = f.outer {
 			seen[f] = true
-			todo = append(todo, used[f]...)
-			if f.method != 0 {
-				methods = append(methods, f)
+			todo = append(todo, u.by[f]...)
+			if f.method == 0 {
+				continue
+			}
+			name := f.object.name + ":" + f.name
+			if old, ok := first[f.method]; !ok || name < old {
+				first[f.method] = name
 			}
 		}
 	}
-	return methods
+	if u.found == nil {
+		u.found = map[*checkedFunc]map[command.MethodKind]string{}
+	}
+	u.found[helper] = first
+	return first
 }

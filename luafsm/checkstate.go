@@ -203,21 +203,11 @@ func nameOf(s *ast.StringExpr) string {
 
 // checkEffects reports emit, after and cancel in helpers that none but queries
 // use. One that others use, too, may have been told by whom.
-func (c *checker) checkEffects(used map[*checkedFunc][]*checkedFunc) {
+func (c *checker) checkEffects(used *helperUse) {
 	for _, e := range c.effects {
-		first := ""
-		for _, m := range methodsUsing(e.fn, used) {
-			name := m.object.name + ":" + m.name
-			if m.method != kindQuery {
-				first = ""
-				break
-			}
-			if first == "" || name < first {
-				first = name
-			}
-		}
-		if first != "" {
-			e.at.Text = e.name + ": not available in query methods; " + first + " calls it through this function"
+		methods := used.methods(e.fn)
+		if name, ok := methods[kindQuery]; ok && len(methods) == 1 {
+			e.at.Text = e.name + ": not available in query methods; " + name + " calls it through this function"
 			c.findings = append(c.findings, e.at)
 		}
 	}

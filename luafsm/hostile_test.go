@@ -1,6 +1,7 @@
 package luafsm
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -199,6 +200,7 @@ func TestHostileScriptFiles(t *testing.T) {
 		{"empty", "", ""},
 		{"too large", strings.Repeat(" ", 300<<10), "bad_argument: t.lua:1:1: script of 307200 bytes, at most 262144 are allowed"},
 		{"upvalues", manyUpvalues(), "bad_argument: t.lua:151:1: function with more than 60 variables of outer functions"},
+		{"many calls in a helper of many methods", helperOfMany("a:m() "), "bad_argument: " + manyFindings(3, "a:m is a replicated method: a query can't call it; a:x0 does so through this function")},
 		{"endless chunk", "while true do end", "budget: t.lua:1: instruction limit reached"},
 		{"long name of a method", `local X = object "x" local k = ("x"):rep(16e6) while true do pcall(function() X[k] = pcall end) pcall(function() X[k] = function() end end) end`, "budget: t.lua:1: instruction limit reached"},
 		{"long prototype", `local o = object o("x", ("y"):rep(16e6))`, `bad_argument: t.lua:1:1: object "x": no script defines methods of "` + strings.Repeat("y", 64) + `..."`},
@@ -211,6 +213,25 @@ func TestHostileScriptFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// helperOfMany is a script in which 1000 queries use a function with 3000 calls.
+func helperOfMany(call string) string {
+	var b strings.Builder
+	b.WriteString("local A = object 'a'\nfunction A.replicated:m() end\nlocal function h()\n" + strings.Repeat(call, 3000) + "\nend\n")
+	for i := range 1000 {
+		b.WriteString("function A.query:x" + strconv.Itoa(i) + "() h() end\n")
+	}
+	return b.String()
+}
+
+// manyFindings is as many as are reported, 6 bytes apart in line 4.
+func manyFindings(col int, text string) string {
+	var all []string
+	for i := range findingsMax {
+		all = append(all, Finding{"t.lua", 4, col + 6*i, text}.String())
+	}
+	return strings.Join(all, "\n")
 }
 
 func manyUpvalues() string {
