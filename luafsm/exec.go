@@ -55,6 +55,7 @@ type exec struct {
 	copied  int             // bytes that copies was told of
 	scratch []byte          // what a value is encoded in that may be refused
 	fresh   func(int) error // charges for a table that comes into the state
+	decoded func(int) error // charges for a table of the arguments
 }
 
 // execOf is the exec of a running Lua state.

@@ -1,11 +1,14 @@
 package luafsm
 
 import (
+	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
 )
 
@@ -210,6 +213,37 @@ func TestHostileScriptFiles(t *testing.T) {
 		bounded(t, func(r *rig) {
 			if got := show(r.deploy("t.lua", c.source)); got != c.want {
 				t.Errorf("%s: got %.200s, want %s", c.name, got, c.want)
+			}
+		})
+	}
+}
+
+// Arguments that are far larger in memory than as bytes: an empty table is one.
+func TestHostileArguments(t *testing.T) {
+	array := func(n int, element ...byte) []byte {
+		return append(codec.AppendArrayLen(nil, n), bytes.Repeat(element, n)...)
+	}
+	for _, c := range []struct {
+		name  string
+		count int
+		args  []byte
+		want  string // %s: the method
+	}{
+		{"empty arrays", 1, array(800_000, 0x90), "budget: t:%s: arguments: instruction limit reached"},
+		{"empty maps", 1, array(800_000, 0x80), "budget: t:%s: arguments: instruction limit reached"},
+		{"many of them", 12, bytes.Repeat(array(30_000, 0x90), 12), "budget: t:%s: arguments: instruction limit reached"},
+		{"numbers", 1, array(2_000_000, 0x05), "budget: t:%s: arguments: memory limit of a call reached"},
+		{"nils", 1, array(2_000_000, 0xc0), "budget: t:%s: arguments: memory limit of a call reached"},
+		{"small maps", 1, array(300_000, 0x81, 0x01, 0x90), "budget: t:%s: arguments: instruction limit reached"},
+		{"an array that claims more", 1, []byte{0xdd, 0xff, 0xff, 0xff, 0xff}, "bad_argument: t:%s: arguments: msgpack at byte "},
+	} {
+		list := append(codec.AppendArrayLen(nil, c.count), c.args...)
+		bounded(t, func(r *rig) {
+			r.mustDeploy("t.lua", wrap("")+"\nfunction T.query:ask() end")
+			call := show(r.apply(command.AppendCall(nil, 0, 0, "t", "run", list))[0])
+			ask := show(r.query(command.AppendQuery(nil, "t", "ask", list)))
+			if !strings.HasPrefix(call, fmt.Sprintf(c.want, "run")) || !strings.HasPrefix(ask, fmt.Sprintf(c.want, "ask")) {
+				t.Errorf("%s: %s, %s", c.name, call, ask)
 			}
 		})
 	}

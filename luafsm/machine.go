@@ -382,7 +382,7 @@ func (m *Machine) call(b []byte, d *codec.Decoder) []byte {
 	L.Push(o.table.UserData())
 	n, err := x.pushArgs(d)
 	if err != nil {
-		return m.refuse(b, command.CodeBadArgument, "%s:%s: arguments: %v", o.name, mt.name, err)
+		return m.refuse(b, argumentCode(err), "%s:%s: arguments: %v", o.name, mt.name, err)
 	}
 	L.Call(n+1, lua.MultRet)
 	start := len(b)
@@ -415,7 +415,7 @@ func (x *exec) pushArgs(d *codec.Decoder) (int, error) {
 	if x.messageLeft < 0 {
 		return 0, state.ErrBytes
 	}
-	lim := state.Limits{Depth: x.limits.nesting, Bytes: x.limits.messageBytes}
+	lim := state.Limits{Depth: x.limits.nesting, Bytes: x.limits.messageBytes, Charge: x.decoded}
 	for range n {
 		v, err := x.store.DecodeValue(d, lim)
 		if err != nil {
@@ -423,10 +423,20 @@ func (x *exec) pushArgs(d *codec.Decoder) (int, error) {
 		}
 		x.L.Push(v)
 	}
+	x.store.Slots = 0 // decoded has charged for them
 	if err := x.settle(); err != nil {
 		return 0, err
 	}
 	return n, d.End()
+}
+
+// argumentCode is the code of an error of pushArgs.
+func argumentCode(err error) command.Code {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.code
+	}
+	return command.CodeBadArgument
 }
 
 // resultCode is the code of an error of appendValues or Commit.

@@ -79,6 +79,7 @@ func newProgram(store *state.Store, lim *limits, print func(object, text string)
 	p.x = &exec{prog: p, store: store, roots: &roots{}, limits: lim, print: print}
 	p.x.entries = func(n int) error { return p.x.Steps(n + 1) }
 	p.x.copies = func(n int) error { p.x.copied += n; return p.x.Steps(n / bytesPerStep) }
+	p.x.decoded = func(n int) error { return firstError(p.x.memory(tableBytes+slotBytes*n), p.x.Steps(2*tableSteps+n)) }
 	p.x.fresh = func(n int) error { return p.x.Steps(freshSteps + n/freshPerStep) }
 	p.newState()
 	p.sandbox()

@@ -236,7 +236,7 @@ func (q *Querier) method(v *Version, d *codec.Decoder, dst []byte) []byte {
 		x.L.Push(o.table.UserData())
 		n, err := x.pushArgs(d)
 		if err != nil {
-			out = refuse(command.CodeBadArgument, "%s:%s: arguments: %v", o.name, mt.name, err)
+			out = refuse(argumentCode(err), "%s:%s: arguments: %v", o.name, mt.name, err)
 			return
 		}
 		x.L.Call(n+1, lua.MultRet)

@@ -42,6 +42,14 @@ var commands = []struct {
 			t.Errorf("scripts %v, %v", got, err)
 		}
 	}},
+	{"deploy of too many", AppendDeploy(nil, 1, 2, make([]Script, scriptsMax+1)), Head{Kind: Deploy, Session: 1, Serial: 2}, func(t *testing.T, d *codec.Decoder) {
+		if got, err := DecodeScripts(d); err == nil || got != nil {
+			t.Errorf("%d scripts, %v", len(got), err)
+		}
+		if err := d.Skip(); err != nil { // it has read none of them
+			t.Error(err)
+		}
+	}},
 	{"create", AppendCreate(nil, 1, 1<<40, "hits", "counter"), Head{Kind: Create, Session: 1, Serial: 1 << 40}, func(t *testing.T, d *codec.Decoder) {
 		wantStrings(t, d, "hits", "counter")
 	}},

@@ -1,6 +1,10 @@
 package command
 
-import "github.com/syncsh/syncsh/internal/codec"
+import (
+	"fmt"
+
+	"github.com/syncsh/syncsh/internal/codec"
+)
 
 // MethodKind says where a method runs.
 type MethodKind uint8
@@ -146,7 +150,17 @@ func decodeMethod(d *codec.Decoder) (m Method, err error) {
 }
 
 // DecodeScripts reads the list of scripts of a Deploy.
-func DecodeScripts(d *codec.Decoder) ([]Script, error) { return list(d, decodeScript) }
+func DecodeScripts(d *codec.Decoder) ([]Script, error) {
+	ahead := *d
+	if n, err := ahead.ArrayLen(); err == nil && n > scriptsMax {
+		return nil, fmt.Errorf("%d scripts, at most %d are allowed", n, scriptsMax)
+	}
+	return list(d, decodeScript)
+}
+
+// scriptsMax bounds the scripts of a deploy before they are read: an empty one is
+// three bytes, and ten times as much in memory. The machine has a limit of its own.
+const scriptsMax = 10_000
 
 func decodeScript(d *codec.Decoder) (s Script, err error) {
 	if err = d.FixedArray(2); err != nil {

@@ -13,8 +13,8 @@ type Limits struct {
 	Depth int // tables within tables; DepthMax
 	Bytes int // encoded length; when decoding, the memory of the tables is bounded by it too; BytesMax
 
-	// Charge, unless nil, is asked before a table of n entries is encoded; its
-	// error is returned.
+	// Charge, unless nil, is asked before a table of n entries is encoded or, when
+	// decoding, made; its error is returned.
 	Charge func(n int) error
 
 	// Spend, unless nil, is asked before a string of n bytes is encoded, as key or
@@ -339,6 +339,14 @@ const (
 	memoryFactor = 4
 )
 
+// begin accounts for a table of n entries.
+func (dec *decoder) begin(n int) error {
+	if err := dec.take(tableMemory + n*entryMemory); err != nil || dec.lim.Charge == nil {
+		return err
+	}
+	return dec.lim.Charge(n)
+}
+
 // take accounts for n bytes of memory.
 func (dec *decoder) take(n int) error {
 	if dec.room -= n; dec.room < 0 {
@@ -395,7 +403,7 @@ func (dec *decoder) table(depth int) (lua.LValue, error) {
 	}
 	n, err := dec.d.ArrayLen()
 	if err == nil {
-		err = dec.take(tableMemory + n*entryMemory)
+		err = dec.begin(n)
 	}
 	if err != nil {
 		return nil, err
@@ -416,7 +424,7 @@ func (dec *decoder) table(depth int) (lua.LValue, error) {
 func (dec *decoder) mapping(depth int) (lua.LValue, error) {
 	n, err := dec.d.MapLen()
 	if err == nil {
-		err = dec.take(tableMemory + n*entryMemory)
+		err = dec.begin(n)
 	}
 	if err != nil {
 		return nil, err
