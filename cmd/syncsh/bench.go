@@ -56,7 +56,7 @@ acknowledged.`,
 					return &shell.UsageError{Text: err.Error()}
 				}
 				if report == nil {
-					return err
+					return cutShort(ctx, err)
 				}
 				var perr error
 				if json {

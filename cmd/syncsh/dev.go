@@ -36,15 +36,17 @@ the end.`,
 				return err
 			}
 			var d *shell.Dev
+			var report []string
 			err = shell.Interruptible(cmd.Context(), func(ctx context.Context) (err error) {
-				d, err = shell.StartDev(ctx, nodes, version)
+				if d, err = shell.StartDev(ctx, nodes, version); err != nil {
+					return startError(err)
+				}
+				report, err = shell.DeployMissing(ctx, d.Client, given, scripts.Default())
 				return err
 			})
-			if err != nil {
-				return startError(err)
+			if d != nil {
+				defer d.Close()
 			}
-			defer d.Close()
-			report, err := shell.DeployMissing(cmd.Context(), d.Client, given, scripts.Default())
 			if err != nil {
 				return err
 			}

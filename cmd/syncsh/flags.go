@@ -110,14 +110,18 @@ func (f *clientFlags) dial(ctx context.Context) (*client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	cfg := client.Config{Addrs: addrs, Timeout: f.timeout, Mode: f.mode(), Name: "syncsh"}
+	var first error
 	for began := time.Now(); ; {
 		c, err := client.Dial(ctx, cfg)
+		if first == nil {
+			first = err
+		}
 		if err == nil || client.CodeOf(err) != client.CodeNoLeader || time.Since(began) > dialPatience {
 			return c, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, first // the last one may say only that the time is over
 		case <-time.After(dialPause):
 		}
 	}
@@ -167,11 +171,24 @@ func (f *clientFlags) with(cmd *cobra.Command, run func(ctx context.Context, c *
 	return shell.Interruptible(cmd.Context(), func(ctx context.Context) error {
 		c, err := f.dial(ctx)
 		if err != nil {
-			return err
+			return cutShort(ctx, err)
 		}
 		defer c.Close() //nolint:errcheck // always nil
-		return run(ctx, c)
+		return cutShort(ctx, run(ctx, c))
 	})
+}
+
+// cutShort is the error of what ended because ctx did, which a signal ended: a
+// request that is given up says that its time is over.
+func cutShort(ctx context.Context, err error) error {
+	if ctx.Err() == nil || err == nil {
+		return err
+	}
+	switch code := client.CodeOf(err); {
+	case errors.Is(err, context.Canceled), code == client.CodeTimeout, code == client.CodeNoLeader:
+		return shell.ErrInterrupted
+	}
+	return err
 }
 
 // session is a Lua session of a command that is no REPL.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncsh/syncsh/client"
 	"github.com/syncsh/syncsh/internal/shell"
 )
 
@@ -18,7 +20,11 @@ func newREPL() *cobra.Command {
 	}
 	f := addClientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := f.dial(cmd.Context())
+		var c *client.Client
+		err := shell.Interruptible(cmd.Context(), func(ctx context.Context) (err error) {
+			c, err = f.dial(ctx)
+			return cutShort(ctx, err)
+		})
 		if err != nil {
 			return err
 		}

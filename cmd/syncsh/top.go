@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,10 +67,9 @@ interval. docs/TOP.md tells what each column means.`,
 	return cmd
 }
 
-// topLive gives the terminal back also when the process is told to end.
+// topLive gives the terminal back when ctx ends: when the process is told to end,
+// too.
 func topLive(ctx context.Context, c *client.Client, interval time.Duration) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
 	screen, err := tty.OpenScreen(os.Stdin, os.Stdout)
 	if err != nil {
 		return err

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/syncsh/syncsh/client"
@@ -129,11 +127,4 @@ func RunInput(ctx context.Context, c *Console, in io.Reader) error {
 		return &LuaError{Text: fmt.Sprintf("%s:%d: the input ends before this statement does", c.name, c.line+1)}
 	}
 	return c.Session.Drain(ctx, false)
-}
-
-// Interruptible runs f with a context that Ctrl-C cancels.
-func Interruptible(ctx context.Context, f func(ctx context.Context) error) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
-	defer stop()
-	return f(ctx)
 }

@@ -55,7 +55,8 @@ type terminal struct {
 	console *Console
 	keys    *typeahead
 	prompt  atomic.Pointer[string]
-	more    atomic.Bool // the prompt is that of a further line
+	more    atomic.Bool               // the prompt is that of a further line
+	ended   atomic.Pointer[ExitError] // by a signal
 	colours bool
 }
 
@@ -84,9 +85,17 @@ func runTerminal(ctx context.Context, conf REPLConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go t.follow(ctx)
-	go func() { // exit() in a timer must not wait for the next key
+	told := make(chan os.Signal, 1)
+	if signals := endings(); len(signals) > 0 {
+		signal.Notify(told, signals...)
+	}
+	defer signal.Stop(told)
+	go func() { // exit() in a timer, or a signal, must not wait for the next key
 		select {
 		case <-s.Done():
+			rl.Close()
+		case signal := <-told:
+			t.ended.Store(endedBy(signal))
 			rl.Close()
 		case <-ctx.Done():
 		}
@@ -152,7 +161,9 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 		t.rl.SetPrompt(t.promptText())
 		line, err := t.rl.Readline()
 		interrupted(interrupts) // was for what is typed no more
-		switch {
+		switch ended := t.ended.Load(); {
+		case ended != nil:
+			return ended
 		case s.Err() != nil:
 			return s.Err()
 		case errors.Is(err, readline.ErrInterrupt):
@@ -169,11 +180,14 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 			return err
 		})
 		t.more.Store(more)
+		var exit *ExitError
 		switch {
 		case errors.Is(err, errQuit):
 			return nil
 		case s.Err() != nil:
 			return s.Err()
+		case errors.As(err, &exit): // a signal ended it
+			return exit
 		case err != nil:
 			t.report(err)
 		}
