@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -10,33 +13,138 @@ import (
 	"github.com/syncsh/syncsh/internal/shell"
 )
 
+// waitPause is how often --wait looks: a status asks every member.
+const waitPause = 100 * time.Millisecond
+
 func newStatus() *cobra.Command {
 	var watch bool
+	var wait time.Duration
+	var tolerates int
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the cluster at a glance",
 		Long: `Shows the cluster at a glance, as the node that is connected knows it and its
 members answer. It needs no leader: without one it says so, and exits with 0.
-It exits with 3 when no node answers.`,
-		Example: "  syncsh status\n  syncsh status --json\n  syncsh status --watch -c 127.0.0.1:7401",
-		Args:    cobra.NoArgs,
+It exits with 3 when no node answers.
+
+With --wait it waits until the cluster is healthy: there is a leader, and a
+majority of the voters follows it; with --tolerates N besides until it would
+stay so if N more voters failed. No node need answer when it begins. It then
+shows the cluster; when the time is over first it says why, and exits with 3.`,
+		Example: `  syncsh status
+  syncsh status --json
+  syncsh status --watch -c 127.0.0.1:7401
+  syncsh status --wait 30s --tolerates 1 && syncsh deploy counter`,
+		Args: cobra.NoArgs,
 	}
 	f := addClientFlags(cmd)
-	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second until Ctrl-C")
+	fs := cmd.Flags()
+	fs.BoolVar(&watch, "watch", false, "show it again every second until Ctrl-C")
+	fs.DurationVar(&wait, "wait", 0, "wait so long at most until the cluster is healthy")
+	fs.IntVar(&tolerates, "tolerates", 0, "with --wait: and so many more voters may fail")
+	show := func(s *client.Status) error {
+		if f.json {
+			return printJSON(s)
+		}
+		shell.WriteStatus(os.Stdout, s)
+		return nil
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch waits := fs.Changed("wait"); {
+		case waits && wait <= 0:
+			return &shell.UsageError{Text: fmt.Sprintf("--wait %v: want more than 0, such as 30s", wait)}
+		case waits && watch:
+			return &shell.UsageError{Text: "--wait and --watch contradict each other"}
+		case fs.Changed("tolerates") && !waits:
+			return &shell.UsageError{Text: "--tolerates goes with --wait"}
+		case tolerates < 0:
+			return &shell.UsageError{Text: fmt.Sprintf("--tolerates %d: want 0 or more", tolerates)}
+		case waits:
+			return shell.Interruptible(cmd.Context(), func(ctx context.Context) error {
+				s, err := f.awaitHealthy(ctx, wait, tolerates)
+				if err != nil {
+					return err
+				}
+				return show(s)
+			})
+		}
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
 			return shell.Repeat(ctx, watch, func() error {
 				s, err := c.Status(ctx)
 				if err != nil {
 					return err
 				}
-				if f.json {
-					return printJSON(s)
-				}
-				shell.WriteStatus(os.Stdout, s)
-				return nil
+				return show(s)
 			})
 		})
 	}
 	return cmd
+}
+
+// awaitHealthy looks until the cluster is healthy and so many more voters may
+// fail. That nobody answers yet is no error before the time is over.
+func (f *clientFlags) awaitHealthy(ctx context.Context, wait time.Duration, tolerates int) (*client.Status, error) {
+	within, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var c *client.Client
+	defer func() {
+		if c != nil {
+			c.Close() //nolint:errcheck // always nil
+		}
+	}()
+	missing := "no node has answered"
+	for {
+		var s *client.Status
+		var err error
+		if c == nil {
+			c, err = f.dial(within)
+		}
+		if err == nil {
+			s, err = c.Status(within)
+		}
+		// What is asked as the time ends fails for that reason: what was missing before
+		// says more.
+		switch code := client.CodeOf(err); {
+		case err == nil && s.Healthy && s.Tolerates >= tolerates:
+			return s, nil
+		case err == nil:
+			missing = lacking(s, tolerates)
+		case code != client.CodeNoLeader && code != client.CodeTimeout:
+			return nil, err
+		case within.Err() == nil:
+			missing = messageOf(err)
+		}
+		select {
+		case <-within.Done():
+		case <-time.After(waitPause):
+		}
+		if ctx.Err() != nil {
+			return nil, shell.ErrInterrupted
+		}
+		if within.Err() != nil {
+			return nil, &client.Error{Code: client.CodeNoLeader, Message: fmt.Sprintf("not healthy within %v: %s", wait, missing)}
+		}
+	}
+}
+
+// messageOf is the text of an error without its code.
+func messageOf(err error) string {
+	var failed *client.Error
+	if errors.As(err, &failed) {
+		return failed.Message
+	}
+	return err.Error()
+}
+
+// lacking says what a cluster still lacks.
+func lacking(s *client.Status, tolerates int) string {
+	switch {
+	case s.Cluster == "":
+		return "the cluster is not founded yet"
+	case s.Leader == "":
+		return "no leader"
+	case !s.Healthy:
+		return "no majority of the voters follows " + s.Leader
+	}
+	return fmt.Sprintf("%d more voters may fail, not %d", s.Tolerates, tolerates)
 }
