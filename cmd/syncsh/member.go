@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,7 +49,7 @@ func memberChange(name, short, done string, do func(*client.Client, context.Cont
 				return err
 			}
 			if err := do(c, ctx, m.ID); err != nil {
-				return err
+				return named(err, m)
 			}
 			if f.json {
 				return printJSON(map[string]string{done: m.Name, "id": m.ID})
@@ -79,7 +81,7 @@ func newTransfer() *cobra.Command {
 				}
 			}
 			if err := c.Transfer(ctx, to.ID); err != nil {
-				return err
+				return named(err, to)
 			}
 			if f.json {
 				return printJSON(map[string]string{"transfer": to.Name})
@@ -89,6 +91,36 @@ func newTransfer() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+// named is what the core says of a member, in the words of who named it: the core
+// knows numbers only.
+func named(err error, m client.Member) error {
+	var failed *client.Error
+	if !errors.As(err, &failed) || failed.Code != client.CodeBadArgument && failed.Code != client.CodeOverloaded {
+		return err
+	}
+	text := failed.Message
+	for _, prefix := range []string{"raft: ", "bad configuration: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	if id, perr := strconv.ParseUint(m.ID, 16, 64); perr == nil {
+		text = strings.ReplaceAll(text, strconv.FormatUint(id, 10), m.Name)
+	}
+	switch {
+	case text == "no voter":
+		text = m.Name + " is the only voter"
+	case strings.HasSuffix(text, "not a learner"):
+		text = fmt.Sprintf("%s is no learner but a %s", m.Name, strings.Replace(m.Role, "observer", "node started with --observer", 1))
+	case !strings.HasPrefix(text, "not a voter"):
+	case m.Name == "":
+		text = "no other voter answers the leader"
+	case m.Role == "voter":
+		text = m.Name + " leads already, or does not answer the leader"
+	default:
+		text = fmt.Sprintf("%s is no voter but a %s, and can't lead", m.Name, m.Role)
+	}
+	return &client.Error{Code: failed.Code, Message: text}
 }
 
 // findMember finds a member by its name or id. A name that two members have, as
