@@ -66,9 +66,13 @@ func clientHint(given []command.Script, findings []luafsm.Finding) {
 	for _, s := range given {
 		found := slices.ContainsFunc(findings, func(f luafsm.Finding) bool { return f.File == s.Name })
 		if found && shell.IsClient(s.Source) {
-			fmt.Fprintf(os.Stderr, "%s defines no object: if it is a client of objects, syncsh run runs it\n", s.Name)
+			fmt.Fprintln(os.Stderr, clientText(s))
 		}
 	}
+}
+
+func clientText(s command.Script) string {
+	return s.Name + " defines no object: if it is a client of objects, syncsh run runs it"
 }
 
 // libraryHint says what to do about a name that is unknown because the script of

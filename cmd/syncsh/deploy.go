@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/syncsh/syncsh/client"
+	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/shell"
 )
 
@@ -35,6 +37,10 @@ that is part of this program; syncsh scripts --library lists it.`,
 		}
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
 			report, err := shell.Deploy(ctx, c, given)
+			var refused *shell.DeployError
+			if errors.As(err, &refused) {
+				return notClients(err, given)
+			}
 			if err != nil {
 				return err
 			}
@@ -49,4 +55,27 @@ that is part of this program; syncsh scripts --library lists it.`,
 		})
 	}
 	return cmd
+}
+
+// clientError is a refused deploy of scripts that look like clients.
+type clientError struct {
+	error
+	hint string
+}
+
+func (e *clientError) Unwrap() error { return e.error }
+
+// notClients adds to the error of a deploy which scripts are to be run instead:
+// what is wrong with them as objects tells their authors nothing.
+func notClients(err error, given []command.Script) error {
+	var hints []string
+	for _, s := range given {
+		if shell.IsClient(s.Source) {
+			hints = append(hints, clientText(s))
+		}
+	}
+	if len(hints) == 0 {
+		return err
+	}
+	return &clientError{err, strings.Join(hints, "\n")}
 }

@@ -26,6 +26,10 @@ func run() int {
 		text := shell.ErrorText(err, json != nil && json.Value.String() == "true")
 		text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 		fmt.Fprintln(os.Stderr, "syncsh: "+text+shell.DeployPlace(err)+shell.TracebackLines(err))
+		var client *clientError
+		if errors.As(err, &client) {
+			fmt.Fprintln(os.Stderr, client.hint)
+		}
 	}
 	return shell.ExitCode(err)
 }

@@ -31,7 +31,8 @@ them.
 
 Exit codes: 0 done; 1 the script raised an error; 2 usage, also a port in use or
 a data directory that can't be used; 3 no leader or no node reachable; 4 timeout,
-outcome unknown; 5 denied; 130 interrupted.`,
+outcome unknown; 5 denied; 130 interrupted; 129 and 143 ended by SIGHUP and
+SIGTERM.`,
 		Example: `  syncsh
   syncsh counter.lua --data ./data
   syncsh queue ledger
@@ -80,14 +81,40 @@ outcome unknown; 5 denied; 130 interrupted.`,
 		return &shell.UsageError{Text: fmt.Sprintf("%s; see '%s --help'", flagError(err), cmd.CommandPath())}
 	})
 	usageArgs(root)
+	root.SetHelpCommand(newHelp(root))
 	return root
+}
+
+// newHelp is cobra's help command, with an error for what is no command.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Show the help of a command",
+		Example: "  syncsh help call\n  syncsh help member promote",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err == nil && len(rest) > 0 {
+				err = noSuchCommand(cmd, rest[:1])
+			}
+			if err != nil {
+				return err
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // usageArgs makes wrong numbers of arguments usage errors, for all commands.
 func usageArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
+			err := check(cmd, args)
+			// That of NoArgs takes any argument for a mistyped subcommand.
+			if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
+				err = fmt.Errorf("no argument is wanted, '%s' was given", args[0])
+			}
+			if err != nil {
 				return &shell.UsageError{Text: fmt.Sprintf("%v; usage: %s", err, cmd.UseLine())}
 			}
 			return nil

@@ -21,7 +21,8 @@ script has ended and no timer or unanswered call is left. A script may begin
 with #!/usr/bin/env -S syncsh run.
 
 All that stands behind FILE is the script's, flags and -- too: it finds them in
-args and in ... . An error that nothing catches is printed with its traceback.`,
+args and in ... . An error that nothing catches is printed with its traceback.
+What it returns is printed with --json only, as one JSON value.`,
 		Example: `  syncsh run worker.lua
   syncsh run -c 127.0.0.1:7401 import.lua data.csv`,
 		Args: cobra.MinimumNArgs(1),

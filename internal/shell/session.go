@@ -203,8 +203,11 @@ func (s *Session) Run(ctx context.Context, name, src string, args []string) erro
 		}
 		s.setGlobal("arg", table)
 		s.setGlobal("args", table)
-		_, err := s.callProto(t, proto, values...)
-		return err
+		returned, err := s.callProto(t, proto, values...)
+		if err != nil || !s.json.Load() {
+			return err
+		}
+		return s.printResults(returned)
 	})
 }
 
