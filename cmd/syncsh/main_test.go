@@ -41,7 +41,7 @@ const readyTimeout = 30 * time.Second
 //	readme WORD            writes what the README's REPL block that has the word types
 //	                       to readme.in, and what it shows to readme.out
 //
-// and those of storageCmds.
+// and those of storageCmds and codeCmds.
 func TestScripts(t *testing.T) {
 	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"exits":   exits,
@@ -52,11 +52,13 @@ func TestScripts(t *testing.T) {
 		"on":      withCluster(func(c *testCluster, _ *testscript.TestScript, _ []string) error { return c.start() }),
 	}
 	maps.Copy(cmds, storageCmds())
+	maps.Copy(cmds, codeCmds())
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Vars = append(e.Vars, "XDG_STATE_HOME="+filepath.Join(e.WorkDir, "state"), "SCRIPTS="+scriptsDir(t))
 			e.Values[clusterKey{}] = &testCluster{dir: filepath.Join(e.WorkDir, "n1")}
+			e.Values[threeKey{}] = new(threeNodes)
 			e.Defer(func() { e.Values[clusterKey{}].(*testCluster).kill() })
 			return nil
 		},

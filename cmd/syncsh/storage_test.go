@@ -24,15 +24,21 @@ import (
 //	three                   starts three nodes c1 to c3 of a cluster with counter, kv and lock
 //	off3                    ends them as a crash would
 //	alone NAME              starts one of them again
+//	join NAME               starts a further node, which is a learner
 func storageCmds() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
-	three := &threeNodes{}
+	three := func(f func(*threeNodes, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+		return func(ts *testscript.TestScript, _ bool, args []string) {
+			f(ts.Value(threeKey{}).(*threeNodes), ts, args)
+		}
+	}
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"damage": damageFile,
 		"tear":   tearSegment,
 		"differ": differ,
-		"three":  func(ts *testscript.TestScript, _ bool, _ []string) { ts.Defer(three.kill); three.start(ts) },
-		"off3":   func(*testscript.TestScript, bool, []string) { three.kill() },
-		"alone":  func(ts *testscript.TestScript, _ bool, args []string) { three.alone(ts, args[0]) },
+		"three":  three(func(c *threeNodes, ts *testscript.TestScript, _ []string) { ts.Defer(c.kill); c.start(ts) }),
+		"off3":   three(func(c *threeNodes, _ *testscript.TestScript, _ []string) { c.kill() }),
+		"join":   three(func(c *threeNodes, ts *testscript.TestScript, args []string) { c.join(ts, args[0]) }),
+		"alone":  three(func(c *threeNodes, ts *testscript.TestScript, args []string) { c.alone(ts, args[0]) }),
 	}
 }
 
@@ -68,7 +74,10 @@ func differ(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// threeNodes is a cluster of a script.
+type threeKey struct{}
+
+// threeNodes is a cluster of a script, which others that run at the same time have
+// nothing to do with.
 type threeNodes struct {
 	nodes []*node.Node
 }
@@ -102,6 +111,10 @@ func (c *threeNodes) start(ts *testscript.TestScript) {
 	_, err := shell.DeployWhenReady(ctx, c.nodes[0], scripts.Default())
 	ts.Check(err)
 	ts.Setenv("SYNCSH_CONNECT", c.nodes[0].Addr())
+}
+
+func (c *threeNodes) join(ts *testscript.TestScript, name string) {
+	ready(ts, c.add(ts, node.Config{Name: name, Join: []string{c.nodes[0].Addr()}}))
 }
 
 func (c *threeNodes) alone(ts *testscript.TestScript, name string) {
