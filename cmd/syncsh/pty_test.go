@@ -250,6 +250,35 @@ func TestTerminalShows(t *testing.T) {
 	}
 }
 
+// What is typed as other shells take it: no Lua, but told what to type; an error
+// that was caught is text, and help is as wide as the terminal.
+func TestTerminalAdvises(t *testing.T) {
+	p, cmd := sit(t)
+	p.sees(prompt)
+	for _, k := range []struct{ input, want string }{
+		{"object counter", "    1 | object counter\n      |        ^\n?counter tells what counter can do; object("},
+		{"help counter", "?counter shows its documentation\n"},
+		{"status", "there is a command .status\n"},
+		{"load queue", "there is a command .load queue\n"},
+		{"print counter", "a call needs parentheses: print(counter)\n"},
+		{"pcall(counter.inc, counter, 'x')", "false\nscript: counter.lua:10: attempt to perform arithmetic on a string value\n"},
+		{"help(counter.inc)", "counter:inc(by)  (replicated)\n"},
+		{"help", "Type Lua. Objects of the cluster are globals:\n"},
+		{"?lock", "  lock:release(name, owner)                   replicated\n        Gives back a lock, or the place in line.\n"},
+		{"counter:inc(2) counter:nosuch()", "no method 'nosuch' in counter"},
+	} {
+		p.types(k.input + "\r")
+		p.sees(k.want)
+		p.sees(prompt)
+	}
+	p.types("quit = 5\r")
+	p.sees(prompt)
+	p.types("quit\r")
+	p.sees("\n5\n" + prompt)
+	p.types("exit\r")
+	p.leaves(cmd)
+}
+
 // What .explain and .time say; .watch with a period draws in one place until
 // Ctrl-C; a Ctrl-D that is typed while something runs leaves afterwards.
 func TestTerminalTools(t *testing.T) {

@@ -120,22 +120,35 @@ func parseFailure(err error, name, src string) error {
 	if p.Pos.Line == parse.EOF {
 		return fmt.Errorf("%s: syntax error at the end of the input: %w", name, ErrIncomplete)
 	}
-	token := strings.TrimSpace(p.Token)
+	token, column := strings.TrimSpace(p.Token), p.Pos.Column
+	// The parser is behind the token that it can't go on with.
+	if begin := column - len(token) + 1; len(token) > 1 && begin > 0 && strings.HasPrefix(textAt(src, p.Pos.Line, begin), token) {
+		column = begin
+	}
 	if token == "" { // the parser names no token that is a single character
 		token = characterAt(src, p.Pos.Line, p.Pos.Column)
 	}
-	return &syntaxError{name, p.Message, token, p.Pos.Line, p.Pos.Column}
+	return &syntaxError{name, p.Message, token, p.Pos.Line, column}
 }
 
-// characterAt is the character at a line and a column in bytes, both from 1.
-func characterAt(src string, line, column int) string {
+// textAt is the text from a line and a column in bytes on, both from 1.
+func textAt(src string, line, column int) string {
 	for ; line > 1; line-- {
 		_, src, _ = strings.Cut(src, "\n")
 	}
 	if column < 1 || column > len(src) {
 		return ""
 	}
-	r, _ := utf8.DecodeRuneInString(src[column-1:])
+	return src[column-1:]
+}
+
+// characterAt is the character at a line and a column.
+func characterAt(src string, line, column int) string {
+	text := textAt(src, line, column)
+	if text == "" {
+		return ""
+	}
+	r, _ := utf8.DecodeRuneInString(text)
 	return string(r)
 }
 

@@ -62,6 +62,10 @@ func (c *Console) Line(ctx context.Context, line string) (more bool, err error) 
 		case strings.HasPrefix(trimmed, "#!") && c.line == 0:
 			line = ""
 		}
+		if known, err := c.bare(ctx, trimmed); known {
+			c.line++
+			return false, err
+		}
 	}
 	c.pending = append(c.pending, line)
 	at := 1
@@ -91,7 +95,7 @@ func (c *Console) help(ctx context.Context, name string) error {
 	if err := c.Session.Refresh(ctx); err != nil {
 		return err
 	}
-	text, err := HelpFor(c.Session.Description(), name)
+	text, err := HelpFor(c.Session.Description(), name, c.Session.width())
 	if err == nil {
 		fmt.Fprintln(c.out, text)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 
 	"github.com/yuin/gopher-lua/ast"
 	"github.com/yuin/gopher-lua/parse"
@@ -71,20 +71,21 @@ func (c *Console) dot(ctx context.Context, line string) error {
 }
 
 func dotHelp(_ context.Context, c *Console, _ string) error {
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	var rows [][]string
 	for _, d := range c.dots {
-		fmt.Fprintf(w, "%s\t%s\n", strings.TrimSpace(d.Name+" "+d.Args), d.Help)
+		rows = append(rows, []string{strings.TrimSpace(d.Name + " " + d.Args), d.Help})
 	}
-	fmt.Fprintf(w, "%s\t%s\n", "?NAME", "documentation of an object or a method")
-	fmt.Fprintf(w, "%s\t%s\n", "??NAME", "source of an object's script or of a method")
-	return w.Flush()
+	rows = append(rows, []string{"?NAME", "documentation of an object or a method"},
+		[]string{"??NAME", "source of an object's script or of a method"})
+	_, err := io.WriteString(c.out, wrapped(rows, "", c.Session.width()))
+	return err
 }
 
 func dotObjects(ctx context.Context, c *Console, _ string) error {
 	if err := c.Session.Refresh(ctx); err != nil {
 		return err
 	}
-	WriteObjects(c.out, c.Session.Description())
+	WriteObjects(c.out, c.Session.Description(), c.Session.width())
 	return nil
 }
 

@@ -3,7 +3,6 @@ package shell
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/syncsh/syncsh/internal/command"
 )
@@ -14,25 +13,28 @@ const helpText = `Type Lua. Objects of the cluster are globals:
                                         call without waiting
   counter.value                         read a field
   for k, v in pairs(kv.data) do print(k, v) end
-  object("hits", "counter")             another object with the methods of counter
+  object("hits", "counter")             another object with counter's methods
   ?counter   ?counter.inc               documentation
   ??counter  ??counter.inc              source
-  sleep(s)  after(s, f)  every(s, f)    timers; every returns a handle with :stop()
+  sleep(s)  after(s, f)  every(s, f)    timers; h = every(...), h:stop()
+  watch(kv, f)  watch("topic", f)       changes and events, as they commit
   json.encode(v)  json.decode(s)  await(call)  exit([code])
-  http.get(url)  http.post(url, body)   {status, ok, body, headers}; options: {timeout = s, headers = {}}
+  http.get(url)  http.post(url, body)   {status, ok, body, headers}
   .help                                 commands that start with a dot
 `
 
 // HelpFor is the documentation of an object, or of a method when name is
 // object.method or object:method.
-func HelpFor(d *command.Description, name string) (string, error) {
+// It is written for a terminal of width columns; 0 is none.
+func HelpFor(d *command.Description, name string, width int) (string, error) {
 	objectName, method, ok := strings.Cut(strings.Replace(name, ":", ".", 1), ".")
 	if ok {
 		m, err := FindMethod(d, objectName, method)
 		if err != nil {
 			return "", err
 		}
-		return strings.TrimSuffix(fmt.Sprintf("%s  (%s)\n%s", signature(objectName, m), m.Kind, indent(m.Doc)), "\n"), nil
+		text := fmt.Sprintf("%s  (%s)\n%s", signature(objectName, m), m.Kind, wrapParagraphs(indent(m.Doc), width))
+		return strings.TrimSuffix(text, "\n"), nil
 	}
 	o, found := object(d, objectName)
 	if !found {
@@ -48,13 +50,12 @@ func HelpFor(d *command.Description, name string) (string, error) {
 	case o.Doc != "":
 		b.WriteString(": " + o.Doc)
 	}
-	b.WriteByte('\n')
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	text := wrapParagraphs(b.String(), width) + "\n"
+	var rows [][]string
 	for _, m := range o.Methods {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", signature(o.Name, m), m.Kind, sentence(m.Doc))
+		rows = append(rows, []string{signature(o.Name, m), m.Kind.String(), sentence(m.Doc)})
 	}
-	w.Flush()
-	return trimLines(b.String()), nil
+	return trimLines(text + wrapped(rows, "  ", width)), nil
 }
 
 // sentence is the first sentence of a documentation.

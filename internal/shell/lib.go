@@ -495,14 +495,16 @@ func (s *Session) luaHelp(l *lua.LState) int {
 		if p, ok := v.Value.(*proxy); ok {
 			name = p.name
 		}
+	case *lua.LFunction:
+		name = s.methodName(v)
 	}
 	if name == "" {
-		l.ArgError(1, "an object expected, such as help(counter)")
+		l.ArgError(1, "an object or a method expected, such as help(counter) or help(counter.inc)")
 	}
 	if err := s.refresh(l); err != nil {
 		s.raise(l, err)
 	}
-	text, err := HelpFor(s.Description(), name)
+	text, err := HelpFor(s.Description(), name, s.width())
 	if err != nil {
 		s.raise(l, err)
 	}

@@ -116,8 +116,30 @@ func userdataText(u *lua.LUserData) string {
 		return "object " + v.name
 	case *handle:
 		return v.String()
+	case *command.Error: // among results
+		return ErrorText(v, false)
 	}
 	return "userdata"
+}
+
+// methodName is object.method for the function that stands for a method; empty for
+// others.
+func (s *Session) methodName(f *lua.LFunction) string {
+	for _, u := range s.proxies {
+		p, ok := u.Value.(*proxy)
+		for ok && p != nil {
+			for name, method := range p.methods {
+				if method == f {
+					return p.name + "." + name
+				}
+			}
+			if p.async || p.other == nil {
+				break
+			}
+			p, ok = p.other.Value.(*proxy)
+		}
+	}
+	return ""
 }
 
 func checkProxy(l *lua.LState) *proxy {

@@ -92,8 +92,9 @@ func WriteMembers(w io.Writer, members []client.Member) {
 	table(w, rows)
 }
 
-// WriteObjects writes the objects with their methods.
-func WriteObjects(w io.Writer, d *command.Description) {
+// WriteObjects writes the objects with their methods, for a terminal of width
+// columns; 0 is none.
+func WriteObjects(w io.Writer, d *command.Description, width int) {
 	if len(d.Objects) == 0 {
 		fmt.Fprintln(w, "no objects: deploy a script with .load FILE or syncsh deploy FILE")
 		return
@@ -113,7 +114,7 @@ func WriteObjects(w io.Writer, d *command.Description) {
 		}
 		rows = append(rows, []string{o.Name, script, strings.Join(names, " ")})
 	}
-	table(w, rows)
+	io.WriteString(w, wrapped(rows, "", width)) //nolint:errcheck // as the other tables
 }
 
 // WriteScripts writes the deployed scripts with the objects they define.

@@ -227,6 +227,9 @@ func (t *terminal) report(err error) {
 		text += "\n" + place
 	}
 	text += TracebackLines(err)
+	if advice := t.console.advice(err); advice != "" {
+		text += "\n" + advice
+	}
 	fmt.Fprintln(t.rl.Stderr(), text)
 }
 

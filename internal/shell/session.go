@@ -251,6 +251,11 @@ func (s *Session) printResults(values []lua.LValue) error {
 		}
 		return nil
 	}
+	for i, v := range values { // an error object is for code; people read its text
+		if e, ok := s.callError(v); ok {
+			values[i] = &lua.LUserData{Value: e}
+		}
+	}
 	lines := FormatResults
 	if p := s.conf.Pretty; p != nil && len(values) > 0 {
 		s.results = values
@@ -276,6 +281,17 @@ func (s *Session) PrintAll(ctx context.Context) error {
 		s.writeLine(strings.Join(p.results(s.results, true), "\n"))
 		return nil
 	})
+}
+
+// width of the terminal, 0 without one.
+func (s *Session) width() int {
+	if s.conf.Pretty == nil {
+		return 0
+	}
+	if n := s.conf.Pretty.Width(); n > 0 {
+		return n
+	}
+	return widthDefault
 }
 
 func (s *Session) writeLine(line string) { s.writeText(line + "\n") }
