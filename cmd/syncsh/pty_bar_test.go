@@ -38,7 +38,15 @@ func TestBars(t *testing.T) {
 	p.sees("restore  [########################]  100%  ")
 	p.sees("/r1: the state after index")
 	p.leaves(cmd)
+	p, cmd = sit(t, "verify", file)
+	p.sees("verify  [########################]  100%  ")
+	p.sees("b.snap: ok\n")
+	p.leaves(cmd)
 	nodes[0].Kill()
+	p, cmd = sit(t, "verify", filepath.Join(data, "n1"))
+	p.sees("verify  [########################]  100%  ")
+	p.sees("/n1: ok, ")
+	p.leaves(cmd)
 	p, cmd = sit(t, "recover", "--data", filepath.Join(data, "n1"), "--force-new-cluster", "--yes")
 	p.sees("look  ")
 	p.sees("recover  [")
@@ -46,6 +54,10 @@ func TestBars(t *testing.T) {
 	p.leaves(cmd)
 
 	p, cmd = sit(t, "restore", file, "--data", filepath.Join(data, "r2"), "--name", "r2", "--json")
+	if all := p.leaves(cmd); !strings.HasPrefix(all, "{") || strings.Contains(all, "%") {
+		t.Errorf("--json writes %q", all)
+	}
+	p, cmd = sit(t, "verify", file, "--json")
 	if all := p.leaves(cmd); !strings.HasPrefix(all, "{") || strings.Contains(all, "%") {
 		t.Errorf("--json writes %q", all)
 	}

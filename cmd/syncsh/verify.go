@@ -51,7 +51,10 @@ a running node to compare with.`,
   syncsh verify backup.snap --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			v, err := verifyPath(args[0], nil)
+			bar := newBar(json)
+			defer bar.Clear()
+			v, err := verifyPath(args[0], checkFS(bar, args[0]))
+			bar.Clear()
 			if err != nil {
 				return err
 			}
@@ -88,7 +91,7 @@ func verifyPath(path string, fs persist.FS) (*verified, error) {
 		v.OK = len(v.Damage) == 0
 		return v, nil
 	}
-	c, err := lookInto(path, persist.InspectOptions{Deep: true})
+	c, err := lookInto(path, persist.InspectOptions{Deep: true, FS: fs})
 	if err != nil {
 		return nil, err
 	}
