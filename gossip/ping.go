@@ -57,7 +57,8 @@ func Ping(ctx context.Context, name, addr string, key []byte, timeout time.Durat
 		if errors.As(a.err, &none) {
 			return 0, ErrNoAnswer
 		}
-		return a.trip, a.err
+		// memberlist counts from when the packet is sent: the answer may have come by then.
+		return max(a.trip, 0), a.err
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}

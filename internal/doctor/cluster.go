@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -159,7 +160,8 @@ func clocks(nodes []client.StatusNode) Check {
 			continue
 		}
 		o, half := *n.ClockOffsetMs, n.RoundTripMs/2
-		seen = append(seen, fmt.Sprintf("%s %+.0f ms (±%.0f)", n.Name, o, half))
+		whole := math.Round(o) + 0 // not -0
+		seen = append(seen, fmt.Sprintf("%s %+.0f ms (±%.0f)", n.Name, whole, half))
 		here = max(here, o-half, -o-half)
 		if first {
 			low, high, first = o+half, o-half, false

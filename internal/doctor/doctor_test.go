@@ -78,6 +78,7 @@ func TestClocks(t *testing.T) {
 		says  string
 	}{
 		"together":          {[]client.StatusNode{at("n1", 3, 2), at("n2", -4, 2)}, OK, "n1 +3 ms (±1), n2 -4 ms"},
+		"rounds to none":    {[]client.StatusNode{at("n1", -0.3, 2)}, OK, "n1 +0 ms (±1)"},
 		"a slow answer":     {[]client.StatusNode{at("n1", 0, 2), at("n2", 900, 1800)}, OK, "n2 +900 ms (±900)"},
 		"apart":             {[]client.StatusNode{at("n1", 0, 2), at("n2", 700, 2)}, Warn, "the nodes differ"},
 		"far apart":         {[]client.StatusNode{at("n1", -6000, 2), at("n2", 6000, 2)}, Fail, "the nodes differ"},
