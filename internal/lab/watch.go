@@ -180,10 +180,11 @@ func (w *Watch) picture(querier *luafsm.Querier, v *luafsm.Version) ([]byte, err
 		return nil, err
 	case res.Code == command.CodeOK:
 		return res.Values, nil
-	case res.Code == command.CodeNotFound && w.began:
-		return codec.AppendNil(codec.AppendArrayLen(nil, 1)), nil
+	case res.Code == command.CodeBudget || res.Code == command.CodeNotFound && !w.began:
+		return nil, res.Err()
 	}
-	return nil, res.Err()
+	// As at a node: the object, or a table on the way, is not there; it may come.
+	return codec.AppendNil(codec.AppendArrayLen(nil, 1)), nil
 }
 
 // replay tells the events that were missed.
