@@ -98,13 +98,15 @@ function Election.query:leader(name)
   return office.leader, office.expires - now(), office.token
 end
 
---- Stands for an office in the background, for as long as the caller runs: looks four
---- times per `ttl` (default 10) whether it is vacant, and once elected stays. Calls
---- on_elected(handle) and on_lost(handle), if given, each time that happens. Returns a
---- handle with `leading`, `token` and `handle:resign()`, which ends the campaign.
+--- Stands for an office in the background, for as long as the caller runs: waits,
+--- without asking, until it is vacant, and once elected stays: says so four times per
+--- `ttl` (default 10). Calls on_elected(handle) and on_lost(handle), if given, each time
+--- that happens. Returns a handle with `leading`, `token` and `handle:resign()`, which
+--- ends the campaign.
 function Election:campaign(name, candidate, ttl, on_elected, on_lost)
   ttl = ttl or 10
-  local election, handle, doom, beat, over = self, {leading = false}, nil, nil, false
+  local election, handle, doom, over = self, {leading = false}, nil, false
+  local news = watch({object = self, path = {"offices", name, "leader"}})
   local function lose()
     if handle.leading then
       handle.leading, handle.token = false, nil
@@ -149,14 +151,26 @@ function Election:campaign(name, candidate, ttl, on_elected, on_lost)
   end
   function handle:resign()
     over = true
-    beat:stop()
+    news:stop()
     if doom then
       doom:stop()
     end
     self.leading, self.token = false, nil
     return election:resign(name, candidate)
   end
-  beat = every(ttl / 4, step)
   step()
+  after(0, function()
+    while not over do
+      -- That the office is vacant is news; when there is none, as while the cluster is out
+      -- of reach, it is looked at after a ttl. Who leads has only to say so in time.
+      local due = now() + (handle.leading and ttl / 4 or ttl)
+      repeat
+        news:wait(math.max(0, due - now()))
+      until over or not handle.leading or now() >= due
+      if not over then
+        step()
+      end
+    end
+  end)
   return handle
 end

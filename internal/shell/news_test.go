@@ -126,6 +126,13 @@ func TestWaitingAsksNothing(t *testing.T) {
 		{`rwlock:hold("l", "b", "read", 60, nil, 60).token > 0 and 5`, `rwlock:release("l", "a")`},
 		{`semaphore:hold("s", "b", 60, nil, 60).token > 0 and 5`, `semaphore:release("s", "a")`},
 		{`barrier:wait("b", "one", 2, 60) and 5`, `barrier:arrive("b", "two", 2, 60)`},
+		{`(function()
+			election:stand("o", "a", 60)
+			local won = false
+			local h = election:campaign("o", "b", 2, function() won = true end)
+			while not won do sleep(0.01) end
+			return h:resign() and 5
+		end)()`, `election:resign("o", "a")`},
 	} {
 		ended := make(chan error)
 		before := c.asked.Load()
@@ -170,7 +177,7 @@ func withLibrary(t *testing.T) *client.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
-	given, err := ReadScripts([]string{"queue", "pqueue", "lock", "rwlock", "semaphore", "barrier"})
+	given, err := ReadScripts([]string{"queue", "pqueue", "lock", "rwlock", "semaphore", "barrier", "election"})
 	if err != nil {
 		t.Fatal(err)
 	}
