@@ -105,8 +105,7 @@ end
 --- ends the campaign.
 function Election:campaign(name, candidate, ttl, on_elected, on_lost)
   ttl = ttl or 10
-  local election, handle, doom, over = self, {leading = false}, nil, false
-  local news = watch({object = self, path = {"offices", name, "leader"}})
+  local election, handle, doom, news, over = self, {leading = false}, nil, nil, false
   local function lose()
     if handle.leading then
       handle.leading, handle.token = false, nil
@@ -115,11 +114,13 @@ function Election:campaign(name, candidate, ttl, on_elected, on_lost)
       end
     end
   end
+  -- Stands if the office may be had. Returns false when the cluster did not answer who
+  -- leads.
   local function step()
     if not handle.leading then               -- looking costs no write
       local answered, leader = pcall(function() return election:leader(name) end)
       if over or not answered or leader and leader ~= candidate then
-        return
+        return answered
       end
     end
     -- It counts from before a call that the cluster counts from later: the handle
@@ -135,7 +136,7 @@ function Election:campaign(name, candidate, ttl, on_elected, on_lost)
       if answered and not token then
         lose()
       end
-      return
+      return true
     end
     if doom then
       doom:stop()
@@ -148,10 +149,21 @@ function Election:campaign(name, candidate, ttl, on_elected, on_lost)
         after(0, function() on_elected(handle) end)
       end
     end
+    return true
+  end
+  -- Waits until it is time to stand again. That the office is vacant is news; who leads
+  -- has only to say so in time.
+  local function wait()
+    local due = now() + (handle.leading and ttl / 4 or math.huge)
+    repeat
+      news:wait(math.max(0, due - now()))
+    until over or not handle.leading or now() >= due
   end
   function handle:resign()
     over = true
-    news:stop()
+    if news then
+      news:stop()
+    end
     if doom then
       doom:stop()
     end
@@ -161,13 +173,18 @@ function Election:campaign(name, candidate, ttl, on_elected, on_lost)
   step()
   after(0, function()
     while not over do
-      -- That the office is vacant is news; when there is none, as while the cluster is out
-      -- of reach, it is looked at after a ttl. Who leads has only to say so in time.
-      local due = now() + (handle.leading and ttl / 4 or ttl)
-      repeat
-        news:wait(math.max(0, due - now()))
-      until over or not handle.leading or now() >= due
+      pcall(function()                       -- a cluster out of reach can't be watched
+        news = watch({object = election, path = {"offices", name, "leader"}})
+        repeat
+          wait()
+        until over or not step()
+      end)
+      if news then
+        news:stop()
+        news = nil
+      end
       if not over then
+        sleep(math.min(0.5, ttl / 4))
         step()
       end
     end
