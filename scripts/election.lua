@@ -177,7 +177,7 @@ function Election:campaign(name, candidate, ttl, on_elected, on_lost)
         news = watch({object = election, path = {"offices", name, "leader"}})
         repeat
           wait()
-        until over or not step()
+        until over or news.blind or not step()
       end)
       if news then
         news:stop()

@@ -321,6 +321,8 @@ func (s *Session) handleIndex(l *lua.LState) int {
 		}))
 	case name == "stopped" && h.watch != nil:
 		l.Push(lua.LBool(h.watch.ended && !h.watch.news.blind || h.watch.news.over))
+	case name == "blind" && h.watch != nil && h.watch.fn == nil:
+		l.Push(lua.LBool(h.watch.news.blind))
 	case name == "wait" && h.watch != nil && h.watch.fn == nil:
 		l.Push(l.NewFunction(s.luaWait))
 	case name == "value" && h.watch != nil && h.watch.fn == nil:

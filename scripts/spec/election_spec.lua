@@ -27,3 +27,27 @@ test("who resigns leads no more", function(t)
   t:falsy(election:resign("cron", "a"))
   t:truthy(election:stand("cron", "b", 60) > token)
 end)
+
+test("campaigns go on after the cluster was out of reach", function(t)
+  t:calm()
+  local a, b = t:client("a"), t:client("b")
+  local first, second
+  a:start(function() first = election:campaign("cron", "a", 20) end)
+  t:eventually(function() return first and first.leading end)
+  b:start(function() second = election:campaign("cron", "b", 20) end)
+  local gone = t:followers()
+  t:kill(gone[1])
+  t:kill(gone[2])
+  t:sleep(60)
+  t:falsy(first.leading or second.leading)
+  t:restart(gone[1])
+  t:restart(gone[2])
+  t:eventually(function() return first.leading or second.leading end)
+  if first.leading then
+    a:kill()
+    t:eventually(function() return second.leading end)
+  else
+    b:kill()
+    t:eventually(function() return first.leading end)
+  end
+end)
