@@ -22,6 +22,9 @@ func newMemberCommand() *cobra.Command {
 which receives the log and serves, but does not vote.`,
 		Example: "  syncsh member promote n4\n  syncsh member remove n2",
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 && args[0] == "add" {
+				return &shell.UsageError{Text: "member: nobody has to be added: start the node with --join and an empty --data; it becomes a learner, and votes after 'syncsh member promote NAME'"}
+			}
 			return &shell.UsageError{Text: "member: want promote NAME or remove NAME; see 'syncsh member --help'"}
 		},
 	}

@@ -145,10 +145,11 @@ func noSuchCommand(cmd *cobra.Command, files []string) error {
 	return nil
 }
 
-// banner is the first line on a terminal; report is what was deployed.
+// banner is what a terminal shows first, in lines of less than 80 columns; report is
+// what was deployed.
 func banner(what string, given []command.Script, report []string) string {
 	if len(given) == 0 {
-		return fmt.Sprintf("syncsh %s: %s. Try counter:inc(), ?counter, .help; Ctrl-D leaves.", version, what)
+		return fmt.Sprintf("syncsh %s: %s.\nTry counter:inc(), ?counter, .help; Ctrl-D leaves.", version, what)
 	}
-	return strings.Join(append([]string{fmt.Sprintf("syncsh %s: %s. .help tells what there is; Ctrl-D leaves.", version, what)}, report...), "\n")
+	return strings.Join(append([]string{fmt.Sprintf("syncsh %s: %s.\n.help tells what there is; Ctrl-D leaves.", version, what)}, report...), "\n")
 }
