@@ -78,7 +78,12 @@ SIGTERM.`,
 		newVerify(), newRecover(), newBench(), newDoctor(), newCompletion(), newVersion())
 	addMan(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &shell.UsageError{Text: fmt.Sprintf("%s; see '%s --help'", flagError(err), cmd.CommandPath())}
+		text := flagError(err)
+		// Without a command there is no cluster to name.
+		if cmd == root && (strings.Contains(text, "'c' in -c") || strings.Contains(text, "--connect")) {
+			text = "a REPL on a running cluster is 'syncsh repl -c ADDRESS'"
+		}
+		return &shell.UsageError{Text: fmt.Sprintf("%s; see '%s --help'", text, cmd.CommandPath())}
 	})
 	usageArgs(root)
 	root.SetHelpCommand(newHelp(root))

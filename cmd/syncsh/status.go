@@ -86,22 +86,9 @@ shows the cluster; when the time is over first it says why, and exits with 3.`,
 func (f *clientFlags) awaitHealthy(ctx context.Context, wait time.Duration, tolerates int) (*client.Status, error) {
 	within, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	var c *client.Client
-	defer func() {
-		if c != nil {
-			c.Close() //nolint:errcheck // always nil
-		}
-	}()
 	missing := "no node has answered"
 	for {
-		var s *client.Status
-		var err error
-		if c == nil {
-			c, err = f.dial(within)
-		}
-		if err == nil {
-			s, err = c.Status(within)
-		}
+		s, err := f.statusOf(within)
 		// What is asked as the time ends fails for that reason: what was missing before
 		// says more.
 		switch code := client.CodeOf(err); {
@@ -114,6 +101,9 @@ func (f *clientFlags) awaitHealthy(ctx context.Context, wait time.Duration, tole
 		case within.Err() == nil:
 			missing = messageOf(err)
 		}
+		// A node that is cut off, does not answer, or is of no cluster yet would be asked
+		// in vain: another one is first next time.
+		f.connect = append(f.connect[1:len(f.connect):len(f.connect)], f.connect[0])
 		select {
 		case <-within.Done():
 		case <-time.After(waitPause):
@@ -125,6 +115,16 @@ func (f *clientFlags) awaitHealthy(ctx context.Context, wait time.Duration, tole
 			return nil, &client.Error{Code: client.CodeNoLeader, Message: fmt.Sprintf("not healthy within %v: %s", wait, missing)}
 		}
 	}
+}
+
+// statusOf asks the first node that can be reached.
+func (f *clientFlags) statusOf(ctx context.Context) (*client.Status, error) {
+	c, err := f.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close() //nolint:errcheck // always nil
+	return c.Status(ctx)
 }
 
 // messageOf is the text of an error without its code.

@@ -23,6 +23,7 @@ import (
 //	differ DIR...           checks that no two have the node or the cluster in common
 //	three                   starts three nodes c1 to c3 of a cluster with counter, kv and lock
 //	off3                    ends them as a crash would
+//	unfounded               starts a node that waits for two others, and sets SYNCSH_CONNECT
 //	alone NAME              starts one of them again
 //	join NAME               starts a further node, which is a learner
 func storageCmds() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
@@ -38,7 +39,11 @@ func storageCmds() map[string]func(ts *testscript.TestScript, neg bool, args []s
 		"three":  three(func(c *threeNodes, ts *testscript.TestScript, _ []string) { ts.Defer(c.kill); c.start(ts) }),
 		"off3":   three(func(c *threeNodes, _ *testscript.TestScript, _ []string) { c.kill() }),
 		"join":   three(func(c *threeNodes, ts *testscript.TestScript, args []string) { c.join(ts, args[0]) }),
-		"alone":  three(func(c *threeNodes, ts *testscript.TestScript, args []string) { c.alone(ts, args[0]) }),
+		"unfounded": three(func(c *threeNodes, ts *testscript.TestScript, _ []string) {
+			ts.Defer(c.kill)
+			ts.Setenv("SYNCSH_CONNECT", c.add(ts, node.Config{Name: "u1", Expect: 3}).Addr())
+		}),
+		"alone": three(func(c *threeNodes, ts *testscript.TestScript, args []string) { c.alone(ts, args[0]) }),
 	}
 }
 
