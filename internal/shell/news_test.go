@@ -65,7 +65,7 @@ func TestNews(t *testing.T) {
 	}
 	run("n:wait(0) print(n.value, n.stopped, n)", "nil\tfalse\twatch of kv.data[\"a b\"][3]\n")
 	w.told <- client.WatchEvent{Kind: client.WatchPicture, Index: 4, Value: int64(7)}
-	run("n:wait() print(n.value, n.index)", "7\t4\n")
+	run("n:wait() print(n.value, n.index, n.blind)", "7\t4\tfalse\n")
 	ended := make(chan error)
 	go func() { ended <- s.Input(ctx, "input", 1, "waiting = true n:wait() print('woken', n.value)") }()
 	w.told <- client.WatchEvent{Kind: client.WatchChanged, Index: 5, Changes: []client.Change{{Removed: true}}}
@@ -83,9 +83,9 @@ func TestNews(t *testing.T) {
 	// A watch that fails, and a cluster that can't be watched.
 	run(`n = watch("kv.data")`, "")
 	<-w.asked
-	go func() { ended <- s.Input(ctx, "input", 1, "n:wait(1000) n:wait(1000) print(n.stopped)") }()
+	go func() { ended <- s.Input(ctx, "input", 1, "n:wait(1000) n:wait(1000) print(n.stopped, n.blind)") }()
 	w.ended <- ErrClosed
-	if err := <-ended; err != nil || out.take() != "false\n" {
+	if err := <-ended; err != nil || out.take() != "false\ttrue\n" {
 		t.Errorf("a watch that failed: %v", err)
 	}
 	plain, pout := newTestSession(t, newFake())
