@@ -64,7 +64,7 @@ func WriteStatus(w io.Writer, s *client.Status) {
 			full = append(full, n.Name+": "+n.DiskFull)
 		}
 		rows = append(rows, []string{n.Name, role, n.Addr, fmt.Sprint(n.Term), fmt.Sprint(n.Commit), fmt.Sprint(n.Applied),
-			fmt.Sprintf("%.12s@%d", n.Digest, n.DigestIndex), n.Version})
+			fmt.Sprintf("%.8s@%d", n.Digest, n.DigestIndex), n.Version})
 	}
 	table(w, rows)
 	for _, text := range full {
