@@ -47,6 +47,7 @@ const (
 	ForwardTwice      // a forwarded call is sent to the leader twice
 	StepDownFails     // who waits for a deposed leader is told that nothing happened
 	SnapshotOldConfig // a snapshot carries the configuration of the one before
+	MemoryComesBack   // a member that had only memory starts again under its old id
 
 	// persist
 	RecordSumUnchecked // the checksum of a record's payload is not compared
@@ -101,6 +102,7 @@ var names = [bugs]string{
 	ForwardTwice:       "forward-twice",
 	StepDownFails:      "step-down-fails",
 	SnapshotOldConfig:  "snapshot-old-config",
+	MemoryComesBack:    "memory-comes-back",
 	RecordSumUnchecked: "record-sum-unchecked",
 	SnapshotUnsynced:   "snapshot-unsynced",
 	RenameUnsynced:     "rename-unsynced",

@@ -31,7 +31,7 @@ type stats struct {
 	flips, refused, harmless, lastHits, lostDisks  int
 	pauses, jumps, rivals, traps                   int
 	healed                                         int64 // µs from the last fault to agreement
-	distrusted, trustedAgain                       int
+	distrusted, trustedAgain, forgot               int
 	compared                                       int
 	events, seeds                                  int
 	simulated                                      int64 // µs
@@ -115,6 +115,7 @@ func (s *stats) rows() []row {
 		{name: "bits flipped at rest", count: &s.flips, fault: true, ill: true},
 		{name: "disks lost", count: &s.lostDisks, fault: true, ill: true},
 		{name: "machines replaced", count: &s.replaced, fault: true},
+		{name: "members that forgot everything", count: &s.forgot, fault: true, ill: true},
 		{name: "processes paused", count: &s.pauses, fault: true, ill: true},
 		{name: "leaders that lost all their connections", count: &s.rivals, fault: true, ill: true},
 		{name: "leaders kept from hearing of the next one", count: &s.traps, fault: true},
