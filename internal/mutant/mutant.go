@@ -61,6 +61,7 @@ const (
 	ResultForgotten  // the result of a call is forgotten one serial too early
 	SessionsShort    // a session ends after half of its time
 	SessionsOwnTime  // a machine that was restored ends sessions by a time of its own
+	SessionsPile     // the number of sessions is not bounded
 	SessionsUndumped // sessions are not in the dump
 	TimersUndumped   // timers are not in the dump
 	DigestSkipped    // a removed key stays in the digest
@@ -112,6 +113,7 @@ var names = [bugs]string{
 	ResultForgotten:    "result-forgotten",
 	SessionsShort:      "sessions-short",
 	SessionsOwnTime:    "sessions-own-time",
+	SessionsPile:       "sessions-pile",
 	SessionsUndumped:   "sessions-undumped",
 	TimersUndumped:     "timers-undumped",
 	DigestSkipped:      "digest-skipped",

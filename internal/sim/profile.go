@@ -40,7 +40,9 @@ type profile struct {
 	snapshots   uint64 // SnapshotEntries
 	snapshotsMs int64  // SnapshotIntervalMs
 	sessionTTL  int64  // seconds, the setting session_ttl; 0: its default, which no world lasts
-	raft        raft.Config
+	// SessionsMost is the setting sessions; 0: its default, which no world reaches.
+	sessionsMost int64
+	raft         raft.Config
 }
 
 // pick draws one of the values.
@@ -81,6 +83,8 @@ func drawProfile(r *rand.Rand) profile {
 		snapshots:   pick[uint64](r, 0, 20, 60, 300),
 		snapshotsMs: pick[int64](r, 0, 0, 1500),
 		sessionTTL:  pick[int64](r, 0, 0, 1, 3, 10),
+
+		sessionsMost: pick[int64](r, 0, 0, 1, 2, 4),
 		raft: raft.Config{
 			ElectionTicks:             electionTicks,
 			HeartbeatTicks:            heartbeatTicks,
@@ -132,11 +136,11 @@ func (p *profile) onlyMemory(r *rand.Rand) {
 
 func (p profile) String() string {
 	return fmt.Sprintf("async %v, memory %v, overlap %v; %d voters, %d joiners, %d clients; drop %g, double %g, slow %g, delay %s; every: crash %s, cut %s, pause %s, jump %s, "+
-		"transfer %s, disk %s, full %s, damage %s, removal %s, deploy %s, rivals %s, traps %s; snapshots cut %g; votes lost %g; write %s, stall %g, crash %g, disk errors %g, drift %g, segment %d; snapshot after %d entries, %d ms; sessions end after %d s; %+v",
+		"transfer %s, disk %s, full %s, damage %s, removal %s, deploy %s, rivals %s, traps %s; snapshots cut %g; votes lost %g; write %s, stall %g, crash %g, disk errors %g, drift %g, segment %d; snapshot after %d entries, %d ms; sessions end after %d s, %d at most; %+v",
 		p.async, p.memory, p.overlap, p.voters, p.joiners, p.clients, p.drop, p.double, p.slow, stamp(p.delayMax), stamp(p.crashEvery), stamp(p.cutEvery), stamp(p.pauseEvery),
 		stamp(p.jumpEvery), stamp(p.transferEvery), stamp(p.diskEvery), stamp(p.fullEvery), stamp(p.damageEvery), stamp(p.removeEvery), stamp(p.deployEvery),
 		stamp(p.rivalEvery), stamp(p.trapEvery), p.cutSnapshots, p.voteCrash, stamp(p.saveMax), p.stall, p.saveCrash, p.diskErrors, p.drift, p.segment,
-		p.snapshots, p.snapshotsMs, p.sessionTTL, p.raft)
+		p.snapshots, p.snapshotsMs, p.sessionTTL, p.sessionsMost, p.raft)
 }
 
 func (p *profile) durability() replica.Durability {

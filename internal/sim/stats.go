@@ -23,6 +23,7 @@ type stats struct {
 	sent, dropped, doubled, slow, cutOff           int
 	cutsOneWay, cutsBothWays, partitions           int
 	sessions, repeats, expired                     int
+	pushed, pushedCalls                            int
 	kills, powerFailures, allCrashed, someCrashed  int
 	crashedInSave, crashedAtDisk, crashedAtBoot    int
 	stalls, slowApplies, diskErrors, stoppedByDisk int
@@ -62,6 +63,8 @@ func (s *stats) rows() []row {
 		{name: "sessions opened", count: &s.sessions},
 		{name: "further tries of calls in the log", count: &s.repeats},
 		{name: "calls of sessions that had expired, in the log", count: &s.expired},
+		{name: "sessions that ended for their number", count: &s.pushed},
+		{name: "calls of these, in the log", count: &s.pushedCalls},
 		{name: "answers: no leader", count: &s.noLeader},
 		{name: "answers: overloaded", count: &s.overloaded},
 		{name: "answers: timeout", count: &s.timeouts},
