@@ -206,7 +206,7 @@ func (w *world) remove() {
 	}
 	w.log("operator: remove %016x", uint64(m.ID))
 	for _, c := range config.Members { // a new one for an old one, in one step
-		if x := w.machine(c.ID); c.Role == raft.Learner && x.up && w.rng.IntN(2) == 0 {
+		if x := w.machine(c.ID); c.Role == raft.Learner && x.up && w.rng.IntN(4) != 0 {
 			w.changeAtLeader(l, raft.ConfigChange{Remove: []raft.ID{m.ID}, Promote: []raft.ID{c.ID}})
 			return
 		}

@@ -85,6 +85,7 @@ type running struct {
 	state  raft.State
 	term   raft.Term
 	config raft.Configuration
+	change change // the last configuration that it appended as a leader
 }
 
 // inputs is what the loop drains at once, as internal/node's.
@@ -532,6 +533,7 @@ func (m *member) observe(out *replica.Output) {
 	s, w := &m.w.stats, m.w
 	w.history.saves(m, &out.Save)
 	w.history.commits(m, out)
+	w.history.changes(m, &out.Save)
 	if out.Save.Truncate {
 		s.truncations++
 		w.log("%v truncates its log to %d", m, out.Save.TruncateTo)
