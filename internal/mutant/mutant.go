@@ -47,6 +47,7 @@ const (
 	ForwardTwice      // a forwarded call is sent to the leader twice
 	StepDownFails     // who waits for a deposed leader is told that nothing happened
 	SnapshotOldConfig // a snapshot carries the configuration of the one before
+	RoomInvented      // what found no room on the disk is said to be durable
 	MemoryComesBack   // a member that had only memory starts again under its old id
 
 	// persist
@@ -103,6 +104,7 @@ var names = [bugs]string{
 	ForwardTwice:       "forward-twice",
 	StepDownFails:      "step-down-fails",
 	SnapshotOldConfig:  "snapshot-old-config",
+	RoomInvented:       "room-invented",
 	MemoryComesBack:    "memory-comes-back",
 	RecordSumUnchecked: "record-sum-unchecked",
 	SnapshotUnsynced:   "snapshot-unsynced",

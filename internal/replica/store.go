@@ -74,6 +74,9 @@ func (s *Store) Save(save raft.Save) error {
 		s.unflushed = true
 	}
 	if err != nil {
+		if mutant.On(mutant.RoomInvented) {
+			s.durable = s.taken
+		}
 		return err
 	}
 	s.taken, s.durable = save.LSN, save.LSN

@@ -28,7 +28,7 @@ type stats struct {
 	crashedInSave, crashedAtDisk, crashedAtBoot    int
 	stalls, slowApplies, diskErrors, stoppedByDisk int
 	faultyDisks                                    int
-	full, stoppedByFull, waitedForRoom             int
+	full, stoppedByFull, waitedForRoom, held       int
 	flips, refused, harmless, lastHits, lostDisks  int
 	pauses, jumps, rivals, traps                   int
 	healed                                         int64 // µs from the last fault to agreement
@@ -87,6 +87,7 @@ func (s *stats) rows() []row {
 		{name: "flipped bits in the last record of a log, refused", count: &s.lastHits},
 		{name: "processes stopped by a disk error", count: &s.stoppedByDisk},
 		{name: "members that waited for room on their disk", count: &s.waitedForRoom},
+		{name: "writes that found no room and were held", count: &s.held},
 		{name: "processes stopped by a full disk", count: &s.stoppedByFull, luck: true},
 		{name: "messages sent", count: &s.sent},
 		{name: "messages stopped by a cut or a dead member", count: &s.cutOff},
