@@ -84,7 +84,7 @@ func drawProfile(r *rand.Rand) profile {
 		snapshotsMs: pick[int64](r, 0, 0, 1500),
 		sessionTTL:  pick[int64](r, 0, 0, 1, 3, 10),
 
-		sessionsMost: pick[int64](r, 0, 0, 1, 2, 4),
+		sessionsMost: pick[int64](r, 0, 0, 0, 0, 1, 2, 4),
 		raft: raft.Config{
 			ElectionTicks:             electionTicks,
 			HeartbeatTicks:            heartbeatTicks,
