@@ -63,7 +63,7 @@ specs: build ## the specs of the object library: SEEDS=200 simulated clusters fo
 mutants: ## plant bugs one after the other; the simulator must find each (MUTANTS=all SEEDS=2000)
 	$(GO) run -tags mutants ./internal/sim -mutants $${MUTANTS:-all} -seeds $${SEEDS:-2000}
 
-chaos: ## real processes under faults: CHAOS_DURATION=2m, CHAOS_NODES=3,5, CHAOS_SEED
+chaos: ## real processes under faults: CHAOS_DURATION=2m, CHAOS_NODES=3,5, CHAOS_SEED, CHAOS_LEASES=1
 	CHAOS_DURATION=$${CHAOS_DURATION:-2m} CHAOS_NODES=$${CHAOS_NODES:-3,5} \
 	$(GO) test -count=1 -v -timeout 60m -run '^TestChaos$$' ./internal/chaos
 

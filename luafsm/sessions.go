@@ -139,7 +139,7 @@ func (m *Machine) openSession(b []byte) []byte {
 	m.begin()
 	sessions := m.store.Section(sectionSessions)
 	for range sessionsDropMax { // a lowered setting takes effect little by little
-		if sessions.Count(nil)/2 < m.limits.sessions {
+		if sessions.Count(nil)/2 < m.limits.sessions || mutant.On(mutant.SessionsPile) {
 			break
 		}
 		key, _, old, ok := m.oldestSession()

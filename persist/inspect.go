@@ -204,7 +204,7 @@ func (c *Contents) read(deep bool) error {
 }
 
 // readSnapshots looks at the snapshots and returns why some are not good.
-func (c *Contents) readSnapshots(d *Dir, names []string, deep bool) (bad []error, err error) {
+func (c *Contents) readSnapshots(d *Dir, names []string, deep bool) (bad []SnapshotInfo, err error) {
 	for _, name := range names {
 		want, ok := parseSnapshotName(name)
 		if !ok {
@@ -224,7 +224,7 @@ func (c *Contents) readSnapshots(d *Dir, names []string, deep bool) (bad []error
 				return nil, err
 			}
 			info.Meta.Index, info.Meta.Term = want.Index, want.Term
-			bad = append(bad, info.Err)
+			bad = append(bad, info)
 		} else {
 			c.Snapshot = &info.Meta
 		}
@@ -244,7 +244,7 @@ func (d *Dir) readSnapshotStart(name string) (raft.SnapshotMeta, error) {
 }
 
 // readLog replays the log without cutting or cleaning anything.
-func (c *Contents) readLog(d *Dir, numbers, old []uint64, bad []error) error {
+func (c *Contents) readLog(d *Dir, numbers, old []uint64, bad []SnapshotInfo) error {
 	r := &replay{d: d, snapshot: c.Snapshot}
 	for _, n := range numbers {
 		if err := r.readHead(n); err != nil {
@@ -305,6 +305,9 @@ func (c *Contents) readLog(d *Dir, numbers, old []uint64, bad []error) error {
 		// The log up to the damage may end before the snapshot.
 		c.Entries = slices.DeleteFunc(r.entries, func(e raft.Entry) bool { return e.Index <= r.snapshotIndex() })
 		return nil
+	}
+	if err := r.lacks(bad); err != nil {
+		c.Damage = append(c.Damage, err)
 	}
 	fits, err := r.fit()
 	if err := c.found(err); err != nil {

@@ -91,6 +91,9 @@ func (d *Dir) load() (*Recovered, error) {
 	if r.base > r.snapshotIndex() {
 		return nil, r.gap(numbers, old, bad)
 	}
+	if err := r.lacks(bad); err != nil {
+		return nil, err
+	}
 	rec := &Recovered{HardState: r.last.hard, Snapshot: snapshot, Torn: r.torn}
 	fits, err := r.fit()
 	if err != nil {
@@ -444,7 +447,7 @@ func (r *replay) truncate(to raft.Index) error {
 }
 
 // gap is the error for a log that begins behind the snapshot.
-func (r *replay) gap(numbers, old []uint64, bad []error) error {
+func (r *replay) gap(numbers, old []uint64, bad []SnapshotInfo) error {
 	have := "there is no snapshot"
 	if r.snapshot != nil {
 		have = fmt.Sprintf("the newest good snapshot is at %d", r.snapshot.Index)
@@ -453,7 +456,29 @@ func (r *replay) gap(numbers, old []uint64, bad []error) error {
 		have += fmt.Sprintf("; segments between %s and %s are missing", segmentName(old[len(old)-1]), segmentName(numbers[0]))
 	}
 	err := damage(segmentName(numbers[0]), 0, "the log begins behind index %d, but %s", r.base, have)
-	return errors.Join(append([]error{fmt.Errorf("wal %w", err)}, bad...)...)
+	all := []error{fmt.Errorf("wal %w", err)}
+	for _, s := range bad {
+		all = append(all, s.Err)
+	}
+	return errors.Join(all...)
+}
+
+// lacks is the error for a damaged snapshot that the log does not lead to: a crash
+// came between its installation and the log's reset. What it held may have been
+// acknowledged, and is in no other place here. (Or it is the dump of a leader whose
+// own disk was behind the majority's. That can't be told apart.)
+func (r *replay) lacks(bad []SnapshotInfo) error {
+	for _, s := range bad {
+		at := s.Meta
+		if at.Index <= r.snapshotIndex() {
+			continue
+		}
+		led := slices.ContainsFunc(r.entries, func(e raft.Entry) bool { return e.Index == at.Index && e.Term == at.Term })
+		if !led {
+			return errors.Join(s.Err, damage(s.Name, 0, "and the log (up to index %d) does not lead to it: what it held is lost", r.last.end))
+		}
+	}
+	return nil
 }
 
 // fit drops the entries that the snapshot contains. It reports false, and drops

@@ -466,6 +466,32 @@ func TestOlderSnapshot(t *testing.T) {
 	must(t, d.Compact(50))
 }
 
+// TestDamagedSnapshotBehindTheLog: the newest snapshot is damaged, and the log does
+// not lead to it, as a crash came between its installation and the log's reset. Its
+// index was acknowledged: going on from the older one would be less, in silence.
+func TestDamagedSnapshotBehindTheLog(t *testing.T) {
+	for name, at := range map[string]raft.SnapshotMeta{
+		"behind": {Index: 90, Term: 1}, "next": {Index: 61, Term: 1}, "conflicting": {Index: 50, Term: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := NewMemFS()
+			d, _ := mustOpen(t, testOptions(m))
+			fill(t, d, 1, 60, 1, 300)
+			snapshot(t, d, 20, 1)
+			bad := snapshotName(snapshot(t, d, at.Index, at.Term))
+			must(t, d.Close())
+			must(t, m.FlipBit(filepath.Join(testPath, bad), 8*100))
+			_, _, err := openLoad(testOptions(m))
+			wantErr(t, err, ErrDamage, bad+"@0: and the log (up to index 60) does not lead to it: what it held is lost")
+			c, err := Inspect(testPath, InspectOptions{FS: m, Deep: true})
+			must(t, err)
+			if len(c.Stops()) != 1 {
+				t.Errorf("Inspect says that a start is refused for %v", c.Stops())
+			}
+		})
+	}
+}
+
 // TestStaleTmpFiles: lua-facts 51.
 func TestStaleTmpFiles(t *testing.T) {
 	m := NewMemFS()

@@ -457,7 +457,7 @@ func (d *Dir) newestSnapshot() raft.Index {
 
 // findSnapshots returns the newest good snapshot, and why newer ones are not
 // good.
-func (d *Dir) findSnapshots(names []string) (newest *raft.SnapshotMeta, bad []error, err error) {
+func (d *Dir) findSnapshots(names []string) (newest *raft.SnapshotMeta, bad []SnapshotInfo, err error) {
 	for _, name := range slices.Backward(names) {
 		want, ok := parseSnapshotName(name)
 		if !ok {
@@ -483,7 +483,7 @@ func (d *Dir) findSnapshots(names []string) (newest *raft.SnapshotMeta, bad []er
 		d.broken[name] = true
 		d.mu.Unlock()
 		d.note("not usable: %v", err)
-		bad = append(bad, err)
+		bad = append(bad, SnapshotInfo{Name: name, Meta: want, Err: err})
 	}
 	return nil, bad, nil
 }

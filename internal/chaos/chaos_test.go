@@ -33,10 +33,12 @@ type setup struct {
 	seed   uint64
 	length time.Duration
 	nodes  []int
+	leases bool
 	broken breakage
 }
 
-// settings reads CHAOS_SEED, CHAOS_DURATION, CHAOS_NODES and CHAOS_BREAK.
+// settings reads CHAOS_SEED, CHAOS_DURATION, CHAOS_NODES, CHAOS_LEASES and
+// CHAOS_BREAK.
 func settings(t *testing.T) setup {
 	t.Helper()
 	s := setup{seed: rand.Uint64N(1_000_000), length: shortLength, nodes: []int{3}, broken: breakage(os.Getenv("CHAOS_BREAK"))}
@@ -61,8 +63,16 @@ func settings(t *testing.T) setup {
 			s.nodes = append(s.nodes, n)
 		}
 	}
-	if !slices.Contains([]breakage{unbroken, staleReads, forgetWrites}, s.broken) {
-		t.Fatalf("CHAOS_BREAK=%s: want %s or %s", s.broken, staleReads, forgetWrites)
+	switch text := os.Getenv("CHAOS_LEASES"); text {
+	case "":
+		s.leases = s.seed%2 == 0
+	case "0", "1":
+		s.leases = text == "1"
+	default:
+		t.Fatalf("CHAOS_LEASES=%s: want 0 or 1", text)
+	}
+	if !slices.Contains([]breakage{unbroken, staleReads, looseReads, forgetWrites}, s.broken) {
+		t.Fatalf("CHAOS_BREAK=%s: want %s, %s or %s", s.broken, staleReads, looseReads, forgetWrites)
 	}
 	return s
 }
@@ -77,9 +87,14 @@ func TestChaos(t *testing.T) {
 }
 
 func chaos(t *testing.T, s setup, nodes int) {
-	rerun := fmt.Sprintf("CHAOS_SEED=%d CHAOS_NODES=%d CHAOS_DURATION=%v go test -count=1 -v -timeout 60m -run '^TestChaos$' ./internal/chaos", s.seed, nodes, s.length)
+	args, leases := []string{"--snapshot-entries", "300"}, 0
+	if s.leases { // the nodes' monotonic clock is that of one machine, whatever happens to their wall clocks
+		args, leases = append(args, "--lease-reads"), 1
+	}
+	rerun := fmt.Sprintf("CHAOS_SEED=%d CHAOS_NODES=%d CHAOS_LEASES=%d CHAOS_DURATION=%v go test -count=1 -v -timeout 60m -run '^TestChaos$' ./internal/chaos",
+		s.seed, nodes, leases, s.length)
 	t.Logf("the same decisions again, not the same timing: %s", rerun)
-	c := newCluster(t, nodes, s.seed, "--snapshot-entries", "300")
+	c := newCluster(t, nodes, s.seed, args...)
 	c.awaitEqual()
 	c.deploy()
 	m := newNemesis(c)
@@ -118,8 +133,13 @@ func (m *nemesis) check(long bool) {
 func (l *load) check() porcupine.CheckResult {
 	t := l.c.t
 	total, times := l.c.ledger()
-	for _, wrong := range append(checkLedger(l.adds, total, times), checkGrants(l.grants)...) {
+	for _, wrong := range slices.Concat(checkLedger(l.adds, total, times), checkGrants(l.grants), checkStale(l.stales, l.ops)) {
 		t.Error(wrong)
+	}
+	for _, mode := range readModes {
+		if l.reads[mode] == 0 {
+			t.Errorf("no %v read was answered", mode)
+		}
 	}
 	if l.fates[happened] == 0 || len(l.grants) == 0 {
 		t.Error("nothing was done: no fault was seen")
@@ -209,6 +229,12 @@ func report(s setup, m *nemesis, l *load, verdict porcupine.CheckResult, end *cl
 	row("calls", "%d acknowledged, %d refused, %d of unknown outcome, %d that happened and whose result was lost",
 		l.fates[happened], l.fates[refused], l.fates[outcomeUnknown], l.fates[kept])
 	row("registers", "%d calls on %d keys, %d open to the end: porcupine says %s", len(l.ops), len(keys), unanswered, verdict)
+	leases := "on"
+	if !s.leases {
+		leases = "off, so that a round stands for them"
+	}
+	row("reads of registers", "%d linearizable, %d by lease (leases %s), %d bounded by %v, %d stale", l.reads[client.Linearizable], l.reads[client.Lease], leases,
+		l.reads[client.Bounded(bound)], bound, l.reads[client.Stale])
 	row("notes in the ledger", "%d calls", len(l.adds))
 	row("locks", "%d grants", len(l.grants))
 	row("at the end", "leader %s in term %d, index %d, one digest", end.Leader, end.Term, end.Index.Applied)
@@ -229,7 +255,7 @@ func TestStaleReadsAreSeen(t *testing.T) {
 	defer cancel()
 	l := &load{c: c, began: time.Now()}
 	var ops []porcupine.Operation
-	do := func(cl *client.Client, in input) error {
+	do := func(cl *client.Client, in input) error { // taken for linearizable, whatever it is
 		w := &worker{load: l, cl: cl}
 		call := l.now()
 		out, err := w.ask(in)
@@ -248,12 +274,12 @@ func TestStaleReadsAreSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	there := []string{c.links.fronts[away].addr.String()}
-	alone, err := client.Dial(ctx, client.Config{Addrs: there, Timeout: patience, Mode: client.Stale})
+	alone, err := client.Dial(ctx, client.Config{Addrs: there, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer alone.Close()
-	if err := do(alone, input{kind: get, key: "k"}); err != nil {
+	if err := do(alone, input{kind: get, key: "k", mode: client.Stale}); err != nil {
 		t.Fatal(err)
 	}
 	if porcupine.CheckOperations(registers, ops) {

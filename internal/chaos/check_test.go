@@ -8,8 +8,11 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/syncsh/syncsh/client"
 )
 
 type kind int
@@ -24,6 +27,7 @@ const (
 // for nil; nobody writes it.
 type input struct {
 	kind            kind
+	mode            client.Mode // of a get
 	key             string
 	value, expected string
 }
@@ -31,7 +35,7 @@ type input struct {
 func (in input) String() string {
 	switch in.kind {
 	case get:
-		return fmt.Sprintf("get(%s)", in.key)
+		return fmt.Sprintf("get(%s) %v", in.key, in.mode)
 	case set:
 		return fmt.Sprintf("set(%s, %q)", in.key, in.value)
 	}
@@ -88,6 +92,26 @@ var registers = porcupine.Model{
 		}
 		return fmt.Sprintf("%v = %q", in, out.value)
 	},
+}
+
+// checkStale finds stale reads of what nobody had written by then: even a node that
+// is far behind knows only what was asked for.
+func checkStale(stales, ops []porcupine.Operation) []string {
+	began := map[[2]string]int64{} // of each write, by key and value; each value is written once
+	for _, op := range ops {
+		in, out := op.Input.(input), op.Output.(output)
+		if in.kind == set || in.kind == swap && (out.unknown || out.swapped) {
+			began[[2]string{in.key, in.value}] = op.Call
+		}
+	}
+	var wrong []string
+	for _, op := range stales {
+		in, out := op.Input.(input), op.Output.(output)
+		if at, written := began[[2]string{in.key, out.value}]; out.value != "" && (!written || at > op.Return) {
+			wrong = append(wrong, fmt.Sprintf("%v = %q, which nobody had written", in, out.value))
+		}
+	}
+	return wrong
 }
 
 // checkLedger compares what is in the ledger at the end with what clients were
@@ -255,5 +279,39 @@ func TestGrantsSee(t *testing.T) {
 		if got := checkGrants(c.grants); len(got) != c.wrong {
 			t.Errorf("%s: %q, want %d findings", c.name, got, c.wrong)
 		}
+	}
+}
+
+// TestReadsSee: a bounded read may be as old as its bound and no older, a stale one
+// of any time, but not of a future or of a write that was refused.
+func TestReadsSee(t *testing.T) {
+	write := func(v string) input { return input{kind: set, key: "k", value: v} }
+	const ms = int64(time.Millisecond)
+	for _, c := range []struct {
+		name  string
+		mode  client.Mode
+		at    int64 // of the read; a is written at 100 ms, b at 200 ms
+		value string
+		good  bool
+	}{
+		{"within the bound", client.Bounded(bound), 205 + bound.Milliseconds() - 10, "a", true},
+		{"beyond the bound", client.Bounded(bound), 205 + bound.Milliseconds() + 10, "a", false},
+		{"not stale at all", client.Bounded(bound), 2000, "b", true},
+		{"by lease and old", client.Lease, 210, "a", false},
+		{"very old", client.Stale, 9000, "a", true},
+		{"from before", client.Stale, 9000, "", true},
+		{"of the future", client.Stale, 150, "b", false},
+		{"of nobody", client.Stale, 9000, "x", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := &load{reads: map[client.Mode]int{}}
+			l.took(op(0, 100*ms, 105*ms, write("a"), output{}))
+			l.took(op(0, 200*ms, 205*ms, write("b"), output{value: "a"}))
+			l.took(op(1, c.at*ms, (c.at+1)*ms, input{kind: get, key: "k", mode: c.mode}, output{value: c.value}))
+			good := porcupine.CheckOperations(registers, l.ops) && len(checkStale(l.stales, l.ops)) == 0
+			if good != c.good || l.reads[c.mode] != 1 {
+				t.Errorf("taken for good: %v", good)
+			}
+		})
 	}
 }

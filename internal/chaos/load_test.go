@@ -56,9 +56,16 @@ const (
 	// history must be short enough to be checked.
 	keysAtOnce = 4
 	keyCalls   = 600
+	// bound is that of bounded reads, and clockStep that of the clock that a node
+	// measures it with.
+	bound     = 400 * time.Millisecond
+	clockStep = time.Millisecond
 	// lockTTL is short: some locks are lost to others.
 	lockTTL = 0.3
 )
+
+// readModes are how registers are read, each as often as the next.
+var readModes = []client.Mode{client.Linearizable, client.Lease, client.Lease, client.Bounded(bound), client.Stale}
 
 // breakage makes the load wrong on purpose, to see that the checks see it.
 type breakage string
@@ -66,6 +73,7 @@ type breakage string
 const (
 	unbroken     breakage = ""
 	staleReads   breakage = "stale"   // stale reads are taken for linearizable
+	looseReads   breakage = "bounded" // stale reads are taken for bounded ones
 	forgetWrites breakage = "unknown" // writes of unknown outcome are taken for refused
 )
 
@@ -95,6 +103,8 @@ type load struct {
 
 	mu     sync.Mutex
 	ops    []porcupine.Operation // on registers; those of unknown outcome are open
+	stales []porcupine.Operation // stale reads of registers
+	reads  map[client.Mode]int   // answered
 	adds   []add
 	grants []grant
 	fates  [4]int
@@ -123,14 +133,11 @@ func (c *cluster) deploy() {
 // it at first, and one that three workers share, connected to the next.
 func (c *cluster) startLoad(seed uint64, broken breakage) *load {
 	c.t.Helper()
-	l := &load{c: c, broken: broken, began: time.Now()}
+	l := &load{c: c, broken: broken, began: time.Now(), reads: map[client.Mode]int{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	c.t.Cleanup(l.stop)
 	for i := range len(c.nodes) {
 		conf := client.Config{Timeout: callTimeout}
-		if broken == staleReads {
-			conf.Mode = client.Stale
-		}
 		own, shared := c.dial(i, conf), c.dial(i+1, conf)
 		c.t.Cleanup(func() { own.Close(); shared.Close() })
 		for j, w := range []*worker{{cl: own, do: (*worker).register}, {cl: shared, do: (*worker).register}, {cl: shared, do: (*worker).note}, {cl: shared, do: (*worker).lock}} {
@@ -191,11 +198,11 @@ func (w *worker) key() string {
 
 // register reads, sets or swaps a key. Each value is written once.
 func (w *worker) register(i int) {
-	in := input{kind: get, key: w.key()}
+	in := input{kind: get, key: w.key(), mode: readModes[w.rng.IntN(len(readModes))]}
 	if draw := w.rng.IntN(10); draw < 3 {
-		in.kind, in.value = set, fmt.Sprintf("%s-%d", w.name, i)
+		in.kind, in.mode, in.value = set, 0, fmt.Sprintf("%s-%d", w.name, i)
 	} else if draw < 6 {
-		in.kind, in.expected, in.value = swap, w.seen[in.key], fmt.Sprintf("%s-%d", w.name, i)
+		in.kind, in.mode, in.expected, in.value = swap, 0, w.seen[in.key], fmt.Sprintf("%s-%d", w.name, i)
 	}
 	op := porcupine.Operation{ClientId: w.client, Input: in, Call: w.load.now()}
 	out, err := w.ask(in)
@@ -215,9 +222,26 @@ func (w *worker) register(i int) {
 		w.seen[in.key] = out.value
 	}
 	op.Output = out
-	w.load.mu.Lock()
-	w.load.ops = append(w.load.ops, op)
-	w.load.mu.Unlock()
+	w.load.took(op)
+}
+
+// took keeps an operation. A bounded read may be one of any time from its bound
+// before it was asked for, a stale one of any time at all.
+func (l *load) took(op porcupine.Operation) {
+	mode := op.Input.(input).mode
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if op.Input.(input).kind == get {
+		l.reads[mode]++
+	}
+	if mode == client.Stale {
+		l.stales = append(l.stales, op)
+		return
+	}
+	if within, ok := mode.Within(); ok {
+		op.Call = max(op.Call-int64(time.Duration(within)*time.Millisecond+clockStep), 0)
+	}
+	l.ops = append(l.ops, op)
 }
 
 // ask makes the call of an operation on a register.
@@ -225,7 +249,11 @@ func (w *worker) ask(in input) (output, error) {
 	ctx := context.Background()
 	switch in.kind {
 	case get:
-		v, err := w.cl.Query(ctx, "kv", "get", in.key)
+		mode := in.mode
+		if _, ok := mode.Within(); w.load.broken == staleReads || ok && w.load.broken == looseReads {
+			mode = client.Stale
+		}
+		v, err := w.cl.Reading(mode).Query(ctx, "kv", "get", in.key)
 		return output{value: nth(v, 0)}, err
 	case set:
 		v, err := w.cl.Call(ctx, "kv", "set", in.key, in.value)

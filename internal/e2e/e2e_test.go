@@ -244,6 +244,10 @@ func TestAsyncAndMemory(t *testing.T) {
 			}
 			c.awaitEqual(3)
 			if mode == "memory" {
+				c.comesBackAsAnother(c.nodes[0])
+				if got := c.counter(); got != l.acked.Load()+l.unknown.Load() {
+					t.Fatalf("counter is %d after a restart, %d calls were acknowledged", got, l.acked.Load())
+				}
 				return
 			}
 			for _, p := range c.nodes {
@@ -256,6 +260,40 @@ func TestAsyncAndMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// comesBackAsAnother ends a node that has only memory and starts it again: it has
+// another id and is a learner, the old id is a voter that is down until an operator
+// removes it.
+func (c *cluster) comesBackAsAnother(p *process) {
+	c.t.Helper()
+	old := ""
+	for _, n := range c.awaitEqual(3).Nodes {
+		if n.Name == p.name {
+			old = n.ID
+		}
+	}
+	p.kill()
+	p.start(c.t)
+	c.await("the node under another id", func() bool {
+		s := c.status()
+		if s == nil || !s.Healthy || s.Voters != 3 || len(s.Nodes) != 4 {
+			return false
+		}
+		for _, n := range s.Nodes {
+			if n.Name == p.name && n.ID != old {
+				if n.Role != "learner" {
+					c.t.Fatalf("%s came back as %s, want learner", p.name, n.Role)
+				}
+				return n.Alive && n.Applied == s.Index.Applied
+			}
+		}
+		return false
+	})
+	c.syncsh("member", "remove", old, "-c", c.nodes[1].addr)
+	c.syncsh("member", "promote", p.name, "-c", c.nodes[1].addr)
+	c.await("three voters", func() bool { s := c.status(); return s != nil && s.Healthy && s.Voters == 3 && len(s.Nodes) == 3 })
+	c.awaitEqual(3)
 }
 
 // TestFailover reports how long a cluster is without a leader after kill -9. The

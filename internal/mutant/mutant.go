@@ -47,6 +47,8 @@ const (
 	ForwardTwice      // a forwarded call is sent to the leader twice
 	StepDownFails     // who waits for a deposed leader is told that nothing happened
 	SnapshotOldConfig // a snapshot carries the configuration of the one before
+	RoomInvented      // what found no room on the disk is said to be durable
+	MemoryComesBack   // a member that had only memory starts again under its old id
 
 	// persist
 	RecordSumUnchecked // the checksum of a record's payload is not compared
@@ -60,6 +62,7 @@ const (
 	ResultForgotten  // the result of a call is forgotten one serial too early
 	SessionsShort    // a session ends after half of its time
 	SessionsOwnTime  // a machine that was restored ends sessions by a time of its own
+	SessionsPile     // the number of sessions is not bounded
 	SessionsUndumped // sessions are not in the dump
 	TimersUndumped   // timers are not in the dump
 	DigestSkipped    // a removed key stays in the digest
@@ -101,6 +104,8 @@ var names = [bugs]string{
 	ForwardTwice:       "forward-twice",
 	StepDownFails:      "step-down-fails",
 	SnapshotOldConfig:  "snapshot-old-config",
+	RoomInvented:       "room-invented",
+	MemoryComesBack:    "memory-comes-back",
 	RecordSumUnchecked: "record-sum-unchecked",
 	SnapshotUnsynced:   "snapshot-unsynced",
 	RenameUnsynced:     "rename-unsynced",
@@ -110,6 +115,7 @@ var names = [bugs]string{
 	ResultForgotten:    "result-forgotten",
 	SessionsShort:      "sessions-short",
 	SessionsOwnTime:    "sessions-own-time",
+	SessionsPile:       "sessions-pile",
 	SessionsUndumped:   "sessions-undumped",
 	TimersUndumped:     "timers-undumped",
 	DigestSkipped:      "digest-skipped",

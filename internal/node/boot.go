@@ -28,7 +28,7 @@ const identityFile = "identity"
 // refused, and then must have changed nothing.
 func (n *Node) lookDir() error {
 	n.id = raft.ID(random64())
-	if n.cfg.Data == "" {
+	if n.durability().Forgets() {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(n.cfg.Data, identityFile)); errors.Is(err, fs.ErrNotExist) {
@@ -89,10 +89,14 @@ func (n *Node) loadDir() error {
 	for _, note := range n.recovered.Notes {
 		n.log.Warn("data directory", "note", note)
 	}
-	durability := map[string]replica.Durability{"fsync": replica.Fsync, "async": replica.Async, "memory": replica.Memory}[n.cfg.Durability]
-	n.direct = durability == replica.Fsync && n.cfg.Data != ""
-	n.store = replica.NewStore(dir, durability, n.machineOptions())
+	n.direct = n.durability() == replica.Fsync
+	n.store = replica.NewStore(dir, n.durability(), n.machineOptions())
 	return nil
+}
+
+// durability is Memory where there is no data directory: see Config.complete.
+func (n *Node) durability() replica.Durability {
+	return map[string]replica.Durability{"fsync": replica.Fsync, "async": replica.Async, "memory": replica.Memory}[n.cfg.Durability]
 }
 
 // hasData tells whether the directory holds a log or a snapshot.

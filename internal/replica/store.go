@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/syncsh/syncsh/internal/mutant"
 	"github.com/syncsh/syncsh/luafsm"
 	"github.com/syncsh/syncsh/persist"
 	"github.com/syncsh/syncsh/raft"
@@ -17,6 +18,12 @@ const (
 	Async                        // handed to the operating system; Flush makes it durable now and then
 	Memory                       // nowhere: only snapshots are kept, in a file system in memory
 )
+
+// Forgets tells whether the end of the process loses all that a member knew, its
+// vote and what it acknowledged included. Such a member must not come back as the
+// voter that it was: it draws a new id at each start, is let in as a learner, and
+// the old id counts until an operator removes it.
+func (d Durability) Forgets() bool { return d == Memory && !mutant.On(mutant.MemoryComesBack) }
 
 // Store carries out what a replica wants stored, on a data directory. Save,
 // Receive, Compact and Sync belong to the goroutine of the replica; Dump,
@@ -67,6 +74,9 @@ func (s *Store) Save(save raft.Save) error {
 		s.unflushed = true
 	}
 	if err != nil {
+		if mutant.On(mutant.RoomInvented) {
+			s.durable = s.taken
+		}
 		return err
 	}
 	s.taken, s.durable = save.LSN, save.LSN

@@ -12,6 +12,7 @@ const (
 	leaderComplete   check = "leader completeness"
 	commitDurable    check = "commit is on a majority of disks"
 	commitOwnTerm    check = "a leader commits entries of its own term"
+	changesInTurn    check = "one change of members at a time"
 	neverBack        check = "commit and term never move back"
 	prefixAgrees     check = "applied prefixes agree"
 	digestsAgree     check = "digests agree"

@@ -33,7 +33,7 @@ const (
 	opLater                      // ledger:later(id, seconds): ledger:ring(id), once, then
 	opRevision                   // ledger:revision()
 	opRings                      // ledger:rings(), when no timer waits any more
-	opSetting                    // session_ttl
+	opSetting                    // session_ttl or sessions
 )
 
 func (k opKind) String() string {
@@ -77,6 +77,7 @@ type op struct {
 	value        int64
 	revision     int64              // opDeploy
 	change       *raft.ConfigChange // opMember
+	setting      *setting           // opSetting
 
 	session, serial, acked uint64
 	first                  *op  // of a further try: the first one
@@ -157,8 +158,8 @@ func (c *client) next() {
 		return
 	}
 	to := w.anyMember()
-	if ttl := w.profile.sessionTTL; ttl != 0 && w.history.ttl != ttl && c == w.clients[0] {
-		c.ask(&op{kind: opSetting}, to)
+	if s := w.unset(); s != nil && c == w.clients[0] {
+		c.ask(&op{kind: opSetting, setting: s}, to)
 		return
 	}
 	if c.sessions && c.session == 0 {
@@ -208,7 +209,7 @@ func (o *op) request(timeoutMs uint32) wire.Request {
 	case opOpen:
 		req.Payload = command.AppendOpen(nil)
 	case opSetting:
-		req.Payload = command.AppendSetting(nil, 0, o.id, "session_ttl", float64(o.by.w.profile.sessionTTL))
+		req.Payload = command.AppendSetting(nil, 0, o.id, o.setting.name, float64(o.setting.value))
 	case opCounter:
 		req.Op, req.Payload = wire.OpQuery, command.AppendQuery(nil, "counter", "get", nil)
 	case opLedger:

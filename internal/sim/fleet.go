@@ -20,7 +20,7 @@ func (w *world) makeMembers() {
 		}
 		m := w.addMachine(role, i < w.profile.voters)
 		if m.founder {
-			w.founding.Members = append(w.founding.Members, raft.Member{ID: m.id, Role: raft.Voter, Name: m.name, Addr: m.name})
+			w.founding.Members = append(w.founding.Members, raft.Member{ID: m.id, Role: raft.Voter, Name: m.host, Addr: m.host})
 		}
 	}
 }
@@ -29,7 +29,8 @@ func (w *world) makeMembers() {
 // nobody had before.
 func (w *world) addMachine(role raft.Role, founder bool) *member {
 	id := raft.ID(len(w.machines) + 1)
-	m := &member{w: w, id: id, name: fmt.Sprintf("n%d", id), role: role, founder: founder,
+	name := fmt.Sprintf("n%d", id)
+	m := &member{w: w, id: id, name: name, host: name, role: role, founder: founder,
 		disk:  &disk{MemFS: persist.NewMemFS()},
 		skew:  float64(w.between(-5000, 5000)),
 		drift: (2*w.rng.Float64() - 1) * w.profile.drift,
@@ -53,7 +54,7 @@ func (m *member) retire() {
 	if w.atRisk == m {
 		w.atRisk = nil
 	}
-	if !w.faults || w.rng.IntN(4) == 0 && len(w.members) > 1 && !m.broken {
+	if !w.faults || w.rng.IntN(4) == 0 && len(w.members) > 1 && !m.broken || w.profile.memory && m.broken {
 		return
 	}
 	role := pick(w.rng, raft.Learner, raft.Learner, raft.Learner, raft.Observer)
@@ -80,6 +81,46 @@ func (m *member) breaks(why string) {
 		m.disk.Kill()
 		m.down()
 	}
+}
+
+// forget ends a process that had only memory. What starts in its place has its name
+// and nothing else: another id, an empty log and no vote. The old id counts until
+// an operator removes it.
+func (m *member) forget(how string) {
+	w := m.w
+	w.stats.forgot++
+	if !w.profile.durability().Forgets() { // a planted bug
+		w.log("%v forgets everything: %s", m, how)
+		m.disk = &disk{MemFS: persist.NewMemFS()}
+		m.down()
+		return
+	}
+	m.breaks("it forgets everything: " + how)
+	role := raft.Learner
+	if m.role == raft.Observer {
+		role = raft.Observer
+	}
+	w.after(w.between(10*millisecond, second), func() {
+		x := w.addMachine(role, false)
+		x.host = m.host
+		w.log("%v is what was %v", x, m)
+		x.start()
+	})
+}
+
+// settled tells whether every voter is there and has the committed configuration
+// in force: then any one of them may be lost for good.
+func (w *world) settled() bool {
+	config := w.history.config()
+	for _, c := range config.Members {
+		if c.Role != raft.Voter {
+			continue
+		}
+		if m := w.machine(c.ID); !m.up || m.replica == nil || m.replica.Config().String() != config.String() {
+			return false
+		}
+	}
+	return !config.Joint() && voters(config) >= 3
 }
 
 func voters(c raft.Configuration) (n int) {
@@ -165,7 +206,7 @@ func (w *world) remove() {
 	}
 	w.log("operator: remove %016x", uint64(m.ID))
 	for _, c := range config.Members { // a new one for an old one, in one step
-		if x := w.machine(c.ID); c.Role == raft.Learner && x.up && w.rng.IntN(2) == 0 {
+		if x := w.machine(c.ID); c.Role == raft.Learner && x.up && w.rng.IntN(4) != 0 {
 			w.changeAtLeader(l, raft.ConfigChange{Remove: []raft.ID{m.ID}, Promote: []raft.ID{c.ID}})
 			return
 		}

@@ -32,11 +32,9 @@ type history struct {
 	clock   int64                       // of the last entry
 	effects map[uint64]raft.Index       // index of each call, by op
 
-	floors  map[uint64]uint64   // acknowledged serials of each session, by its id
-	calls   map[[2]uint64]*op   // by session and serial
-	used    map[uint64]int64    // when each session was used last, log clock in seconds
-	ttl     int64               // session_ttl where the log ends; 0: the default
-	refused map[raft.Index]bool // calls of sessions that had expired
+	sessions sessions
+	calls    map[[2]uint64]*op   // by session and serial
+	refused  map[raft.Index]bool // calls of sessions that had ended
 
 	ops   []*op // by id-1
 	adds  []*op
@@ -83,9 +81,9 @@ type configAt struct {
 
 func (h *history) init(w *world) {
 	*h = history{w: w, entries: map[raft.Index]appliedEntry{}, states: make([]modelState, 1),
-		effects: map[uint64]raft.Index{}, floors: map[uint64]uint64{}, calls: map[[2]uint64]*op{},
-		used: map[uint64]int64{}, refused: map[raft.Index]bool{}}
+		effects: map[uint64]raft.Index{}, calls: map[[2]uint64]*op{}, refused: map[raft.Index]bool{}}
 	h.logs.init()
+	h.sessions.init()
 }
 
 // top is the last index that anybody has applied.
@@ -155,6 +153,7 @@ func (h *history) extend(e raft.Entry) {
 	if err != nil || head.Count != int(e.Span) {
 		h.w.fail(prefixAgrees, "entry %d has a batch of %d commands for %d indexes: %v", e.Index, head.Count, e.Span, err)
 	}
+	h.sessions.tick(h.clock / 1000) // for good: the log clock never moves back
 	for range head.Count {
 		payload, err := d.Bytes()
 		if err != nil {
@@ -186,7 +185,7 @@ func (h *history) extend(e raft.Entry) {
 			}
 			state.revision = o.revision
 		case c.Kind == command.Setting:
-			h.ttl = h.w.profile.sessionTTL
+			h.sessions.set(o.setting)
 		default:
 			h.w.fail(prefixAgrees, "entry %d has an unknown command of kind %d", e.Index, c.Kind)
 		}
@@ -196,38 +195,18 @@ func (h *history) extend(e raft.Entry) {
 }
 
 // caller is whose command takes effect at the next index, nil if it is none of a
-// client's, or a further try of what has happened or was given up.
+// client's, or inSession says so.
 func (h *history) caller(c command.Head) *op {
 	switch {
 	case c.Kind == command.Open:
-		h.floors[uint64(h.top())+1] = 0
-		h.used[uint64(h.top())+1] = h.clock / 1000
-		h.w.stats.sessions++
+		h.opened(uint64(h.top()) + 1)
 		return nil
 	case c.Kind == command.Tick:
 		return nil
 	case !c.In:
 		return h.ops[c.Serial-1]
 	}
-	floor, ok := h.floors[c.Session]
-	if !ok {
-		h.w.fail(exactlyOnce, "a call of session %d, which was never opened", c.Session)
-	}
-	now := h.clock / 1000
-	if h.ttl != 0 && now-h.used[c.Session] > h.ttl { // for good: the log clock never moves back
-		h.refused[h.top()+1] = true
-		h.w.stats.expired++
-		return nil
-	}
-	h.used[c.Session] = now
-	o := h.calls[[2]uint64{c.Session, c.Serial}]
-	floor = max(floor, c.Acked)
-	h.floors[c.Session] = floor
-	if _, happened := h.effects[o.id]; happened || c.Serial <= floor {
-		h.w.stats.repeats++
-		return nil
-	}
-	return o
+	return h.inSession(c)
 }
 
 // happens says that a request took effect at the top.
@@ -289,7 +268,7 @@ func (h *history) answered(o *op, res command.Result) fate {
 			return happened // read from a time before the scripts
 		}
 	case command.CodeBadArgument:
-		if o.session != 0 && o.serial <= h.floors[o.session] {
+		if o.session != 0 && o.serial <= h.sessions.floors[o.session] {
 			return unknown // a try that came after the call was settled
 		}
 		if o.kind == opTransfer || o.kind == opMember {
@@ -344,7 +323,7 @@ func (h *history) ok(o *op, res command.Result) {
 	case opRevision:
 		want = []int64{state.revision}
 	case opOpen:
-		if _, ok := h.floors[uint64(index)]; !ok || index <= o.floor {
+		if _, ok := h.sessions.floors[uint64(index)]; !ok || index <= o.floor {
 			w.fail(answersRight, "%v is answered with index %d, where none was opened or before it began", o, index)
 		}
 	}

@@ -69,6 +69,7 @@ type logs struct {
 	votes   map[vote]raft.ID // whom a member voted for
 	leaders map[raft.Term]*member
 
+	began     map[raft.Term]bool // an entry of the term was committed
 	committed position
 	// committedIn is the term of the leader that committed it.
 	committedIn raft.Term
@@ -80,7 +81,7 @@ type vote struct {
 }
 
 func (l *logs) init() {
-	*l = logs{entries: map[position]link{}, votes: map[vote]raft.ID{}, leaders: map[raft.Term]*member{}}
+	*l = logs{entries: map[position]link{}, votes: map[vote]raft.ID{}, leaders: map[raft.Term]*member{}, began: map[raft.Term]bool{}}
 }
 
 // taken notes entries that a member's log takes, behind prev. Two entries of the
@@ -155,6 +156,54 @@ func (h *history) commits(m *member, out *replica.Output) {
 		h.w.fail(commitDurable, "%v commits %d/%d in term %d, which is not on the disks of a majority of {%v}", m, at.index, at.term, m.replica.Term(), now)
 	}
 	h.logs.committed, h.logs.committedIn = at, m.replica.Term()
+	h.logs.began[at.term] = true
+}
+
+// changes looks at the configurations that a leader appends: each when the one before
+// it is committed, a joint one included, and an entry of its own term. Two leaders
+// could else each commit a change that the other's majority does not know (§4.1,
+// scenarios 34 and 35). And more than one voter changes by a joint one only (§4.3).
+func (h *history) changes(m *member, s *raft.Save) {
+	term, commit := m.replica.Term(), m.replica.Commit()
+	for _, e := range s.Entries {
+		if e.Kind != raft.EntryConfig || e.Term != term || m.replica.State() != raft.Leader {
+			continue
+		}
+		c, err := raft.DecodeConfiguration(e.Data)
+		if err != nil {
+			h.w.fail(logMatching, "%v appends %d/%d: %v", m, e.Index, e.Term, err)
+		}
+		was := m.config
+		if m.change.at.term == term {
+			was = m.change.config
+		}
+		switch {
+		case !h.logs.began[term] || m.change.at.term == term && m.change.at.index > commit:
+			h.w.fail(changesInTurn, "%v appends a configuration at %d in term %d behind that at %d/%d, its commit is %d", m, e.Index, term,
+				m.change.at.index, m.change.at.term, commit)
+		case !c.Joint() && !was.Joint() && votersMoved(was, c) > 1:
+			h.w.fail(changesInTurn, "%v changes {%v} to {%v} at once", m, was, c)
+		}
+		m.change = change{position{e.Index, e.Term}, c}
+	}
+}
+
+// change is a configuration that a leader has appended.
+type change struct {
+	at     position
+	config raft.Configuration
+}
+
+// votersMoved counts the voters that are in one of two configurations only.
+func votersMoved(a, b raft.Configuration) (n int) {
+	for _, x := range [2][2]raft.Configuration{{a, b}, {b, a}} {
+		for _, m := range x[0].Members {
+			if other, ok := x[1].Member(m.ID); m.Role == raft.Voter && (!ok || other.Role != raft.Voter) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // onMajority tells whether a majority of each half of a configuration has a

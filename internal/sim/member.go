@@ -35,6 +35,7 @@ type member struct {
 	w       *world
 	id      raft.ID
 	name    string
+	host    string    // as what it joins: a member that forgot everything keeps that
 	role    raft.Role // Learner: is to be a voter; Observer
 	founder bool
 	disk    *disk
@@ -84,6 +85,7 @@ type running struct {
 	state  raft.State
 	term   raft.Term
 	config raft.Configuration
+	change change // the last configuration that it appended as a leader
 }
 
 // inputs is what the loop drains at once, as internal/node's.
@@ -150,7 +152,7 @@ func (m *member) start() {
 // boot does what node.openDir, node.findCluster and node.startReplica do.
 func (m *member) boot() error {
 	w := m.w
-	if w.chance(0.05) && m.mayLosePower() {
+	if !w.profile.memory && w.chance(0.05) && m.mayLosePower() {
 		m.disk.powerGoesAfter(w.rng.IntN(40))
 	}
 	dir, err := persist.Open(dataDir, persist.Options{FS: m.disk, Sync: true, SegmentBytes: w.profile.segment})
@@ -185,10 +187,7 @@ func (m *member) boot() error {
 		}
 	}
 	m.recovered(rec)
-	m.store = replica.NewStore(dir, replica.Fsync, luafsm.Options{})
-	if w.profile.async {
-		m.store = replica.NewStore(dir, replica.Async, luafsm.Options{})
-	}
+	m.store = replica.NewStore(dir, w.profile.durability(), luafsm.Options{})
 	return m.startReplica(rec)
 }
 
@@ -209,6 +208,9 @@ func (m *member) found(rec *persist.Recovered) error {
 	e := raft.Bootstrap(m.w.founding)
 	rec.HardState = raft.HardState{Term: e.Term, Commit: e.Index}
 	rec.Entries = []raft.Entry{e}
+	if m.w.profile.memory {
+		return nil
+	}
 	if err := m.dir.Append(raft.Save{HardState: &rec.HardState, Entries: rec.Entries}); err != nil {
 		return err
 	}
@@ -235,7 +237,7 @@ func (m *member) startReplica(rec *persist.Recovered) error {
 	config := w.profile.raft
 	config.ID, config.Seed = m.id, w.rng.Uint64()
 	r, err := replica.New(replica.Config{
-		Self: raft.Member{ID: m.id, Role: m.role, Name: m.name, Addr: m.name},
+		Self: raft.Member{ID: m.id, Role: m.role, Name: m.host, Addr: m.host},
 		Raft: config, Seed: w.rng.Uint64(),
 		SnapshotEntries: w.profile.snapshots, SnapshotIntervalMs: w.profile.snapshotsMs,
 	}, init, m.applier.State(), m.wall())
@@ -518,7 +520,7 @@ func (m *member) askToJoin() {
 	if role == raft.Voter {
 		role = raft.Learner // a founder, which the others know
 	}
-	me := raft.Member{ID: m.id, Role: role, Name: m.name, Addr: m.name}
+	me := raft.Member{ID: m.id, Role: role, Name: m.host, Addr: m.host}
 	for _, other := range m.w.members {
 		if other != m {
 			m.w.net.send(m, other.id, wire.PeerMessage{Join: &me})
@@ -531,6 +533,7 @@ func (m *member) observe(out *replica.Output) {
 	s, w := &m.w.stats, m.w
 	w.history.saves(m, &out.Save)
 	w.history.commits(m, out)
+	w.history.changes(m, &out.Save)
 	if out.Save.Truncate {
 		s.truncations++
 		w.log("%v truncates its log to %d", m, out.Save.TruncateTo)
@@ -559,6 +562,9 @@ func (m *member) stop(err error) {
 	if !m.up || m.disk.dead {
 		return // settle sees to it
 	}
+	if m.w.profile.memory {
+		m.w.fail(simulatorItself, "%v has no disk and stops: %v", m, err)
+	}
 	m.w.stats.stoppedByDisk++
 	if noRoom(err) {
 		m.w.stats.stoppedByFull++
@@ -570,11 +576,15 @@ func (m *member) stop(err error) {
 
 // kill ends the process; what it wrote stays with the operating system.
 func (m *member) kill() {
-	if !m.up {
+	if !m.up || m.w.profile.memory && !m.mayLosePower() {
+		return
+	}
+	m.w.stats.kills++
+	if m.w.profile.memory {
+		m.forget("it is killed")
 		return
 	}
 	m.writeUnsynced()
-	m.w.stats.kills++
 	m.w.log("%v is killed", m)
 	m.disk.Kill()
 	m.down()
@@ -582,10 +592,18 @@ func (m *member) kill() {
 
 // mayLosePower tells whether a member can lose power without the loss of what
 // was acknowledged. With durability async that holds as long as all others have
-// what they acknowledged, and not for a member that is alone.
+// what they acknowledged, and not for a member that is alone. With durability memory
+// the same holds, also for the end of the process only.
 func (m *member) mayLosePower() bool {
 	w := m.w
-	if !w.profile.async {
+	switch {
+	case w.profile.memory:
+		if w.atRisk != nil && w.atRisk != m || !w.settled() {
+			return false
+		}
+		w.atRisk = m
+		return true
+	case !w.profile.async:
 		return true
 	}
 	if voters(w.history.config()) < 3 || w.atRisk != nil && w.atRisk != m {
@@ -612,11 +630,15 @@ func (m *member) powerFailure(when string) {
 	if !m.up || !m.mayLosePower() {
 		return
 	}
+	m.w.stats.powerFailures++
+	if m.w.profile.memory {
+		m.forget("it loses power " + when)
+		return
+	}
 	m.lossy = m.w.profile.async
 	if !m.disk.dead {
 		m.writeUnsynced()
 	}
-	m.w.stats.powerFailures++
 	m.w.log("%v loses power %s", m, when)
 	m.disk.Crash(int64(m.w.rng.Uint64() >> 1))
 	m.down()

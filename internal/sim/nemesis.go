@@ -89,7 +89,9 @@ func (w *world) crash() {
 	case 1:
 		m.powerFailure("between two events")
 	default:
-		if m.mayLosePower() {
+		if w.profile.memory {
+			m.powerFailure("between two events")
+		} else if m.mayLosePower() {
 			m.disk.powerGoesAfter(w.rng.IntN(60))
 		}
 	}

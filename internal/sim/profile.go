@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"github.com/syncsh/syncsh/internal/replica"
 	"github.com/syncsh/syncsh/raft"
 )
 
@@ -12,6 +13,7 @@ import (
 // a single mix of faults hides what another one shows.
 type profile struct {
 	async   bool // durability async: only one member at a time may lose power
+	memory  bool // durability memory: only one member at a time may end
 	overlap bool // a member goes on while it writes
 	voters  int  // at the founding
 	joiners int  // that ask to be let in later
@@ -38,7 +40,9 @@ type profile struct {
 	snapshots   uint64 // SnapshotEntries
 	snapshotsMs int64  // SnapshotIntervalMs
 	sessionTTL  int64  // seconds, the setting session_ttl; 0: its default, which no world lasts
-	raft        raft.Config
+	// SessionsMost is the setting sessions; 0: its default, which no world reaches.
+	sessionsMost int64
+	raft         raft.Config
 }
 
 // pick draws one of the values.
@@ -79,6 +83,8 @@ func drawProfile(r *rand.Rand) profile {
 		snapshots:   pick[uint64](r, 0, 20, 60, 300),
 		snapshotsMs: pick[int64](r, 0, 0, 1500),
 		sessionTTL:  pick[int64](r, 0, 0, 1, 3, 10),
+
+		sessionsMost: pick[int64](r, 0, 0, 0, 0, 1, 2, 4),
 		raft: raft.Config{
 			ElectionTicks:             electionTicks,
 			HeartbeatTicks:            heartbeatTicks,
@@ -97,12 +103,15 @@ func drawProfile(r *rand.Rand) profile {
 		p.raft.PromiseMs, p.raft.LeaseMs = 600, 480
 		p.trapEvery = pick[int64](r, 0, 2, 4) * second
 	}
+	if !p.async && r.IntN(6) == 0 {
+		p.onlyMemory(r)
+	}
 	p.voters = min(p.voters, membersMax)
 	p.joiners = min(p.joiners, membersMax-p.voters)
 	// An operator who takes members out does not do so while another one is
 	// broken, and not where a restart may lose what was acknowledged.
 	switch every := pick[int64](r, 0, 2, 4) * second; {
-	case p.async:
+	case p.async, p.memory:
 	case r.IntN(2) == 0:
 		p.damageEvery = every
 	default:
@@ -117,11 +126,29 @@ func drawProfile(r *rand.Rand) profile {
 	return p
 }
 
+// onlyMemory makes a world in which nothing is written: no disk fails, and enough
+// voters are there that one can be lost.
+func (p *profile) onlyMemory(r *rand.Rand) {
+	p.memory, p.voters = true, max(p.voters, 3)
+	p.crashEvery = pick[int64](r, 1, 1, 2, 3) * second
+	p.diskEvery, p.fullEvery, p.saveMax, p.stall = 0, 0, 100*microsecond, 0
+}
+
 func (p profile) String() string {
-	return fmt.Sprintf("async %v, overlap %v; %d voters, %d joiners, %d clients; drop %g, double %g, slow %g, delay %s; every: crash %s, cut %s, pause %s, jump %s, "+
-		"transfer %s, disk %s, full %s, damage %s, removal %s, deploy %s, rivals %s, traps %s; snapshots cut %g; votes lost %g; write %s, stall %g, crash %g, disk errors %g, drift %g, segment %d; snapshot after %d entries, %d ms; sessions end after %d s; %+v",
-		p.async, p.overlap, p.voters, p.joiners, p.clients, p.drop, p.double, p.slow, stamp(p.delayMax), stamp(p.crashEvery), stamp(p.cutEvery), stamp(p.pauseEvery),
+	return fmt.Sprintf("async %v, memory %v, overlap %v; %d voters, %d joiners, %d clients; drop %g, double %g, slow %g, delay %s; every: crash %s, cut %s, pause %s, jump %s, "+
+		"transfer %s, disk %s, full %s, damage %s, removal %s, deploy %s, rivals %s, traps %s; snapshots cut %g; votes lost %g; write %s, stall %g, crash %g, disk errors %g, drift %g, segment %d; snapshot after %d entries, %d ms; sessions end after %d s, %d at most; %+v",
+		p.async, p.memory, p.overlap, p.voters, p.joiners, p.clients, p.drop, p.double, p.slow, stamp(p.delayMax), stamp(p.crashEvery), stamp(p.cutEvery), stamp(p.pauseEvery),
 		stamp(p.jumpEvery), stamp(p.transferEvery), stamp(p.diskEvery), stamp(p.fullEvery), stamp(p.damageEvery), stamp(p.removeEvery), stamp(p.deployEvery),
 		stamp(p.rivalEvery), stamp(p.trapEvery), p.cutSnapshots, p.voteCrash, stamp(p.saveMax), p.stall, p.saveCrash, p.diskErrors, p.drift, p.segment,
-		p.snapshots, p.snapshotsMs, p.sessionTTL, p.raft)
+		p.snapshots, p.snapshotsMs, p.sessionTTL, p.sessionsMost, p.raft)
+}
+
+func (p *profile) durability() replica.Durability {
+	switch {
+	case p.async:
+		return replica.Async
+	case p.memory:
+		return replica.Memory
+	}
+	return replica.Fsync
 }

@@ -30,6 +30,7 @@ func (m *member) save(s *raft.Save) error {
 	case !errors.Is(err, persist.ErrNoRoom):
 		return err
 	default:
+		m.w.stats.held++
 		m.kept = append(m.kept, s)
 	}
 	if err != nil && !m.replica.Room().Full {

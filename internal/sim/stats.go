@@ -23,15 +23,16 @@ type stats struct {
 	sent, dropped, doubled, slow, cutOff           int
 	cutsOneWay, cutsBothWays, partitions           int
 	sessions, repeats, expired                     int
+	pushed, pushedCalls                            int
 	kills, powerFailures, allCrashed, someCrashed  int
 	crashedInSave, crashedAtDisk, crashedAtBoot    int
 	stalls, slowApplies, diskErrors, stoppedByDisk int
 	faultyDisks                                    int
-	full, stoppedByFull, waitedForRoom             int
+	full, stoppedByFull, waitedForRoom, held       int
 	flips, refused, harmless, lastHits, lostDisks  int
 	pauses, jumps, rivals, traps                   int
 	healed                                         int64 // µs from the last fault to agreement
-	distrusted, trustedAgain                       int
+	distrusted, trustedAgain, forgot               int
 	compared                                       int
 	events, seeds                                  int
 	simulated                                      int64 // µs
@@ -62,6 +63,8 @@ func (s *stats) rows() []row {
 		{name: "sessions opened", count: &s.sessions},
 		{name: "further tries of calls in the log", count: &s.repeats},
 		{name: "calls of sessions that had expired, in the log", count: &s.expired},
+		{name: "sessions that ended for their number", count: &s.pushed},
+		{name: "calls of these, in the log", count: &s.pushedCalls},
 		{name: "answers: no leader", count: &s.noLeader},
 		{name: "answers: overloaded", count: &s.overloaded},
 		{name: "answers: timeout", count: &s.timeouts},
@@ -84,6 +87,7 @@ func (s *stats) rows() []row {
 		{name: "flipped bits in the last record of a log, refused", count: &s.lastHits},
 		{name: "processes stopped by a disk error", count: &s.stoppedByDisk},
 		{name: "members that waited for room on their disk", count: &s.waitedForRoom},
+		{name: "writes that found no room and were held", count: &s.held},
 		{name: "processes stopped by a full disk", count: &s.stoppedByFull, luck: true},
 		{name: "messages sent", count: &s.sent},
 		{name: "messages stopped by a cut or a dead member", count: &s.cutOff},
@@ -115,6 +119,7 @@ func (s *stats) rows() []row {
 		{name: "bits flipped at rest", count: &s.flips, fault: true, ill: true},
 		{name: "disks lost", count: &s.lostDisks, fault: true, ill: true},
 		{name: "machines replaced", count: &s.replaced, fault: true},
+		{name: "members that forgot everything", count: &s.forgot, fault: true, ill: true},
 		{name: "processes paused", count: &s.pauses, fault: true, ill: true},
 		{name: "leaders that lost all their connections", count: &s.rivals, fault: true, ill: true},
 		{name: "leaders kept from hearing of the next one", count: &s.traps, fault: true},
