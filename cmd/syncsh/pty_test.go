@@ -329,6 +329,38 @@ func TestTerminalTools(t *testing.T) {
 	p.leave(cmd)
 }
 
+// .edit deploys what the editor leaves, and what could not be deployed is not lost:
+// the editor here makes a mistake first and mends it when it sees it again.
+func TestTerminalEdits(t *testing.T) {
+	editor := t.TempDir() + "/editor"
+	script := "#!/bin/sh\nif grep -q 'x = = 1' \"$1\"; then sed -e '/x = = 1/d' -e 's/by or 1/by or 10/' \"$1\" >\"$1.new\" && mv \"$1.new\" \"$1\"\n" +
+		"else echo 'x = = 1' >>\"$1\"; fi\n"
+	if err := os.WriteFile(editor, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("EDITOR", editor)
+	p, cmd := sit(t)
+	p.sees(prompt)
+	p.types(".edit counter\r")
+	p.sees("not deployed; .edit counter opens it as you left it\n")
+	p.sees("syntax error near '='\n")
+	p.sees(prompt)
+	p.types("counter:inc()\r")
+	p.sees("\n1\n" + prompt)
+	p.types(".edit counter\r")
+	p.sees("deployed counter.lua\n" + prompt)
+	p.types("counter:inc()\r")
+	p.sees("\n11\n" + prompt)
+	p.leave(cmd)
+
+	t.Setenv("EDITOR", "false") // as an editor that was left without writing
+	p, cmd = sit(t)
+	p.sees(prompt)
+	p.types(".edit counter\r")
+	p.sees("false: exit status 1; nothing was deployed\n" + prompt)
+	p.leave(cmd)
+}
+
 // The majority dies, and then the node that the REPL talks to: it says once that
 // there is no leader, and goes on with those that are left.
 func TestTerminalLosesLeader(t *testing.T) {

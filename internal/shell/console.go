@@ -32,6 +32,8 @@ type Console struct {
 	pending []string // lines of an input that is not complete yet
 	line    int      // lines read before pending
 	source  string   // the last input, for messages that show a place in it
+
+	refused map[string]string // what .edit left that could not be deployed, by script
 }
 
 // errQuit is returned by a line that leaves.
@@ -42,7 +44,7 @@ const inputBytesMax = 16 << 20
 
 // NewConsole makes a console; extra dot-commands come before the common ones.
 func NewConsole(s *Session, node Node, name string, extra []DotCommand) *Console {
-	return &Console{Session: s, node: node, out: s.conf.Out, name: name, dots: append(extra[:len(extra):len(extra)], dotCommands...)}
+	return &Console{Session: s, node: node, out: s.conf.Out, name: name, refused: map[string]string{}, dots: append(extra[:len(extra):len(extra)], dotCommands...)}
 }
 
 // Line takes one line. more says that the input goes on in the next line.

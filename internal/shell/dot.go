@@ -247,7 +247,11 @@ func dotEdit(ctx context.Context, c *Console, arg string) error {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, filepath.Base(script.Name))
-	if err := os.WriteFile(file, []byte(script.Source), 0o600); err != nil {
+	source := script.Source
+	if refused, ok := c.refused[script.Name]; ok {
+		source = refused
+	}
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
 		return err
 	}
 	editor := strings.Fields(os.Getenv("EDITOR"))
@@ -264,10 +268,18 @@ func dotEdit(ctx context.Context, c *Console, arg string) error {
 		return err
 	}
 	if bytes.Equal(edited, []byte(script.Source)) {
+		delete(c.refused, script.Name)
 		fmt.Fprintln(c.out, "not changed")
 		return nil
 	}
-	return c.deploy(ctx, []command.Script{{Name: script.Name, Source: string(edited)}})
+	// What was written must not be lost for a fault in it, or a cluster out of reach.
+	c.refused[script.Name] = string(edited)
+	if err := c.deploy(ctx, []command.Script{{Name: script.Name, Source: string(edited)}}); err != nil {
+		fmt.Fprintf(c.Session.conf.Err, "not deployed; %s opens it as you left it\n", strings.TrimSpace(".edit "+arg))
+		return err
+	}
+	delete(c.refused, script.Name)
+	return nil
 }
 
 // scriptToEdit is the script of an object; without one the only script, or a
