@@ -203,7 +203,7 @@ func (w *world) fillDisk() {
 func (m *member) maybeCutTransfer(id raft.ID, c *raft.SnapshotChunk) {
 	w := m.w
 	to := w.machine(id)
-	if c.Offset == 0 || c.Length == 0 || !w.chance(w.profile.cutSnapshots) {
+	if c.Offset == 0 || c.Length == 0 || !w.chance(w.profile.cutSnapshots/float64(w.calm)) {
 		return
 	}
 	w.stats.cutTransfers++
