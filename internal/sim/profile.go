@@ -120,7 +120,11 @@ func drawProfile(r *rand.Rand) profile {
 	if p.voters == 2 || p.voters == 4 { // a fault stops the cluster more often: leave it time to work
 		p.crashEvery, p.cutEvery, p.pauseEvery = 3*p.crashEvery, 3*p.cutEvery, 2*p.pauseEvery
 	}
-	if p.crashEvery+p.cutEvery+p.pauseEvery == 0 { // a world without faults tests little
+	cuts := p.cutEvery
+	if p.voters+p.joiners == 1 {
+		cuts = 0 // there is nobody to be cut off from
+	}
+	if p.crashEvery+cuts+p.pauseEvery == 0 { // a world without faults tests little
 		p.crashEvery = 3 * second
 	}
 	return p
