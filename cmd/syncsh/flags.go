@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -323,8 +322,4 @@ func startUnlocked(ctx context.Context, patience time.Duration, start func() err
 const lockInterval = 50 * time.Millisecond
 
 // printJSON prints one JSON value on one line.
-func printJSON(v any) error {
-	e := json.NewEncoder(os.Stdout)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
+func printJSON(v any) error { return writeJSON(os.Stdout, v) }

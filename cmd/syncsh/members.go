@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -25,15 +26,15 @@ when no node answers.`,
 	cmd.Flags().BoolVar(&watch, "watch", false, "list them again every second until Ctrl-C")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
-			return shell.Repeat(ctx, watch, func() error {
+			return shell.Repeat(ctx, os.Stdout, watch, !f.json, func(w io.Writer) error {
 				m, err := c.Members(ctx)
 				if err != nil {
 					return err
 				}
 				if f.json {
-					return printJSON(m)
+					return writeJSON(w, m)
 				}
-				shell.WriteMembers(os.Stdout, m)
+				shell.WriteMembers(w, m)
 				return nil
 			})
 		})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -71,8 +72,8 @@ func (p *person) look() {
 // patience is how long a person waits for what never comes.
 const patience = 30 * time.Second
 
-// sees waits until text appears after what was seen before.
-func (p *person) sees(text string) {
+// until waits for what was seen to be as wanted; ok is asked with the lock held.
+func (p *person) until(ok func() bool, complaint func() string) {
 	p.t.Helper()
 	timer := time.AfterFunc(patience, func() {
 		p.mu.Lock()
@@ -83,17 +84,26 @@ func (p *person) sees(text string) {
 	defer timer.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for {
-		plain := escapes.ReplaceAll(p.seen, nil)
-		if i := bytes.Index(plain, []byte(text)); i >= 0 {
-			p.seen = append([]byte(nil), plain[i+len(text):]...)
-			return
-		}
+	for !ok() {
 		if p.gone {
-			p.t.Fatalf("did not see %q but %q", text, plain)
+			p.t.Fatal(complaint())
 		}
 		p.cond.Wait()
 	}
+}
+
+// sees waits until text appears after what was seen before.
+func (p *person) sees(text string) {
+	p.t.Helper()
+	var plain []byte
+	p.until(func() bool {
+		plain = escapes.ReplaceAll(p.seen, nil)
+		_, after, found := bytes.Cut(plain, []byte(text))
+		if found {
+			p.seen = bytes.Clone(after)
+		}
+		return found
+	}, func() string { return fmt.Sprintf("did not see %q but %q", text, plain) })
 }
 
 func (p *person) types(keys string) {
@@ -400,26 +410,18 @@ func TestTerminalColours(t *testing.T) {
 // sawRaw waits for the result 5 and tells whether sequences came with it.
 func (p *person) sawRaw(want bool, sequences ...string) {
 	p.t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	result := regexp.MustCompile(`inc\((\x1b\[[0-9;]*m)*5(\x1b\[[0-9;]*m)*\)\r\n(\x1b\[[0-9;]*m)*5(\x1b\[[0-9;]*m)*\r\n`)
-	timer := time.AfterFunc(patience, func() {
-		p.mu.Lock()
-		p.gone = true
-		p.cond.Broadcast()
-		p.mu.Unlock()
-	})
-	defer timer.Stop()
-	for !result.Match(p.seen) {
-		if p.gone {
-			p.t.Fatalf("no result in %q", p.seen)
+	p.until(func() bool {
+		at := result.FindIndex(p.seen)
+		if at == nil {
+			return false
 		}
-		p.cond.Wait()
-	}
-	for _, s := range sequences {
-		if bytes.Contains(p.seen, []byte(s)) != want {
-			p.t.Fatalf("%q: want %v in %q", s, want, p.seen)
+		for _, s := range sequences {
+			if bytes.Contains(p.seen, []byte(s)) != want {
+				p.t.Fatalf("%q: want %v in %q", s, want, p.seen)
+			}
 		}
-	}
-	p.seen = p.seen[result.FindIndex(p.seen)[1]:]
+		p.seen = p.seen[at[1]:]
+		return true
+	}, func() string { return fmt.Sprintf("no result in %q", p.seen) })
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,32 +23,19 @@ import (
 // wanted, and forgets what came before it.
 func (p *person) frame(what string, ok func(lines []string) bool) {
 	p.t.Helper()
-	timer := time.AfterFunc(patience, func() {
-		p.mu.Lock()
-		p.gone = true
-		p.cond.Broadcast()
-		p.mu.Unlock()
-	})
-	defer timer.Stop()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
+	p.until(func() bool {
 		for {
 			begin, end := bytes.Index(p.seen, []byte("\x1b[H")), bytes.Index(p.seen, []byte("\x1b[J"))
 			if begin < 0 || end < 0 {
-				break
+				return false
 			}
 			picture := p.seen[begin:max(begin, end)]
 			p.seen = p.seen[end+len("\x1b[J"):]
 			if ok(strings.Split(string(escapes.ReplaceAll(picture, nil)), "\n")) {
-				return
+				return true
 			}
 		}
-		if p.gone {
-			p.t.Fatalf("did not see %s; after the last picture %q", what, p.seen)
-		}
-		p.cond.Wait()
-	}
+	}, func() string { return fmt.Sprintf("did not see %s; after the last picture %q", what, p.seen) })
 }
 
 // line tells whether one has all the words, one after the other.
@@ -219,4 +207,26 @@ func TestTopLeaves(t *testing.T) {
 			}
 		})
 	}
+}
+
+// --watch draws over what it drew before, and goes on when nobody answers.
+func TestWatchedStatus(t *testing.T) {
+	for _, name := range []string{"status", "members"} {
+		t.Run(name, func(t *testing.T) {
+			nodes := nodesIn(t, 1, nil)
+			p, cmd := sit(t, name, "--watch", "--timeout", "1s", "-c", nodes[0].Addr())
+			p.frameAgain(regexp.MustCompile("\x1b\\[[0-9]+A\r\x1b\\[J(?s:.*)n1  "))
+			nodes[0].Kill()
+			p.sees("no_leader: no node reachable: " + nodes[0].Addr())
+			p.frameAgain(regexp.MustCompile("\x1b\\[1A\r\x1b\\[J"))
+			p.types("\x03")
+			p.leaves(cmd)
+		})
+	}
+}
+
+// frameAgain waits for what matches, escape sequences and all.
+func (p *person) frameAgain(want *regexp.Regexp) {
+	p.t.Helper()
+	p.until(func() bool { return want.Match(p.seen) }, func() string { return fmt.Sprintf("nothing like %v in %q", want, p.seen) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -42,11 +43,11 @@ shows the cluster; when the time is over first it says why, and exits with 3.`,
 	fs.BoolVar(&watch, "watch", false, "show it again every second until Ctrl-C")
 	fs.DurationVar(&wait, "wait", 0, "wait so long at most until the cluster is healthy")
 	fs.IntVar(&tolerates, "tolerates", 0, "with --wait: and so many more voters may fail")
-	show := func(s *client.Status) error {
+	show := func(w io.Writer, s *client.Status) error {
 		if f.json {
-			return printJSON(s)
+			return writeJSON(w, s)
 		}
-		shell.WriteStatus(os.Stdout, s)
+		shell.WriteStatus(w, s)
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -65,16 +66,16 @@ shows the cluster; when the time is over first it says why, and exits with 3.`,
 				if err != nil {
 					return err
 				}
-				return show(s)
+				return show(os.Stdout, s)
 			})
 		}
 		return f.with(cmd, func(ctx context.Context, c *client.Client) error {
-			return shell.Repeat(ctx, watch, func() error {
+			return shell.Repeat(ctx, os.Stdout, watch, !f.json, func(w io.Writer) error {
 				s, err := c.Status(ctx)
 				if err != nil {
 					return err
 				}
-				return show(s)
+				return show(w, s)
 			})
 		})
 	}

@@ -3,7 +3,6 @@ package shell
 import (
 	"context"
 	"fmt"
-	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -17,20 +16,6 @@ import (
 func Drop(ctx context.Context, c Cluster, name string) error {
 	_, err := c.Exec(ctx, wire.OpPropose, wire.Linearizable, command.AppendDrop(nil, 0, 0, name))
 	return err
-}
-
-// Repeat runs f once, or every second until ctx ends.
-func Repeat(ctx context.Context, again bool, f func() error) error {
-	for {
-		if err := f(); err != nil || !again {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(statusPeriod):
-		}
-	}
 }
 
 // GoValue is a Lua value as the Go client takes it.

@@ -1,16 +1,22 @@
 package shell
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"time"
 
+	"github.com/chzyer/readline"
 	lua "github.com/yuin/gopher-lua"
+
+	"github.com/syncsh/syncsh/internal/tty"
 )
 
 const (
-	// watchPeriod is how often .watch looks when it is not told.
+	// watchPeriod is how often .watch, when it is not told, and --watch look.
 	watchPeriod = time.Second
 	// watchPeriodMin keeps a slip of the pen from loading the cluster.
 	watchPeriodMin = 100 * time.Millisecond
@@ -109,6 +115,46 @@ func overdraw(lines []string, drawn, width, height int) string {
 
 // cutShort is the last line of what is higher than the terminal.
 const cutShort = "..."
+
+// Repeat writes what f does to out, once or, with again, every second until ctx
+// ends: inPlace over what it wrote before, if out is a terminal. What goes wrong
+// after the first time may pass, and is said there too.
+func Repeat(ctx context.Context, out *os.File, again, inPlace bool, f func(w io.Writer) error) error {
+	if !again {
+		return f(out)
+	}
+	inPlace = inPlace && tty.Is(out)
+	height := (&Pretty{Height: heightOf(out)}).height
+	drawn := 0
+	for first := true; ; first = false {
+		var text bytes.Buffer
+		err := f(&text)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && first:
+			return err
+		case err != nil && inPlace:
+			fmt.Fprintf(&text, "%s  %s\n", time.Now().Format(time.TimeOnly), harmlessLines(ErrorText(err, false)))
+		case err != nil:
+			fmt.Fprintln(os.Stderr, harmlessLines(ErrorText(err, false)))
+		}
+		if inPlace {
+			lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+			text.Reset()
+			text.WriteString(overdraw(lines, drawn, readline.GetScreenWidth(), height()))
+			drawn = min(len(lines), height()-1)
+		}
+		if _, err := text.WriteTo(out); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchPeriod):
+		}
+	}
+}
 
 func (p *Pretty) width() int {
 	if n := p.Width(); n > 0 {
