@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -17,115 +16,77 @@ import (
 	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/shell"
 	"github.com/syncsh/syncsh/internal/wire"
+	"github.com/syncsh/syncsh/internal/wire/wiretest"
 )
 
-// codeCmds are the commands of scripts that bring about the exit codes of which a
-// good cluster has none. Both set SYNCSH_CONNECT:
+// codeCmds are the commands of scripts that bring about the exit codes which a
+// good cluster gives no cause for. All but until set SYNCSH_CONNECT:
 //
-//	mute      a node that takes requests and answers none, but opens sessions
-//	refusing  a node that refuses every client
+//	mute      starts a node that takes requests and answers none, but opens sessions
+//	refusing  starts a node that refuses every client
 //
-//	signals NAME CODE N COMMAND...  starts a mute node and the command, and sends it
-//	                                INT, TERM or HUP as soon as the node has got N
-//	                                requests; it must end with this exit code
-//	until TEXT NAME CODE COMMAND... the same as soon as its output has the text
+//	signals SIGNAL CODE N COMMAND...     starts a mute node and the command, and sends it
+//	                                     INT, TERM or HUP as soon as the node has got N
+//	                                     requests; it must end with this exit code
+//	until TEXT SIGNAL CODE COMMAND...    the same as soon as its output has the text,
+//	                                     without a node
 //
-// Standard input of both is the variable INPUT.
+// Standard input of the commands is the variable INPUT.
 func codeCmds() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"mute":     func(ts *testscript.TestScript, _ bool, _ []string) { listen(ts, false) },
-		"refusing": func(ts *testscript.TestScript, _ bool, _ []string) { listen(ts, true) },
-		"signals":  signals,
-		"until":    until,
+		"mute": func(ts *testscript.TestScript, _ bool, _ []string) { mute(ts) },
+		"refusing": func(ts *testscript.TestScript, _ bool, _ []string) {
+			listen(ts, &wiretest.Node{Refuse: "no clients today"})
+		},
+		"signals": signals,
+		"until":   until,
 	}
-}
-
-// muteNode speaks as a node does until it is asked something.
-type muteNode struct {
-	listener net.Listener
-	refuses  bool
-	asked    chan struct{} // one for each request
 }
 
 // requestsMax is more than a command makes before it is ended.
 const requestsMax = 1 << 12
 
-func listen(ts *testscript.TestScript, refuses bool) *muteNode {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	n := &muteNode{listener: l, refuses: refuses, asked: make(chan struct{}, requestsMax)}
-	ts.Defer(func() { l.Close() })
-	ts.Setenv("SYNCSH_CONNECT", l.Addr().String())
-	go n.serve()
-	return n
-}
-
-func (n *muteNode) serve() {
-	var open sync.WaitGroup
-	defer open.Wait()
-	for {
-		c, err := n.listener.Accept()
-		if err != nil {
-			return
-		}
-		open.Go(func() {
-			defer c.Close()
-			n.greet(c) //nolint:errcheck // the command says what is wrong
-		})
-	}
-}
-
-func (n *muteNode) greet(c net.Conn) error {
-	if _, err := c.Read(make([]byte, len(wire.AppendPreamble(nil, wire.RoleClient)))); err != nil {
-		return err
-	}
-	frames := wire.NewReader(c, wire.FrameBytesMax)
-	if _, err := frames.Next(); err != nil { // hello
-		return err
-	}
-	b, mark := wire.BeginFrame(nil)
-	if n.refuses {
-		b = wire.AppendRefuse(b, "no clients today")
-	} else {
-		b = wire.AppendWelcome(b, wire.Welcome{Version: wire.Version, Cluster: strings.Repeat("c", 32), NodeName: "mute", NodeID: 1, Build: "test"})
-	}
-	if _, err := c.Write(wire.EndFrame(b, mark)); err != nil || n.refuses {
-		return err
-	}
-	for {
-		frame, err := frames.Next()
-		if err != nil {
-			return err
-		}
-		n.asked <- struct{}{}
-		// A call that waits for a session was not sent: nothing is unknown then.
-		r, err := wire.DecodeRequest(frame)
-		if err != nil || !bytes.Equal(r.Payload, command.AppendOpen(nil)) {
-			continue
-		}
-		id := codec.AppendUint(codec.AppendArrayLen(nil, 1), sessionID)
-		b, mark := wire.BeginFrame(nil)
-		if _, err := c.Write(wire.EndFrame(wire.AppendReply(b, r.ID, command.AppendOK(nil, sessionID, id)), mark)); err != nil {
-			return err
-		}
-	}
-}
-
 // sessionID is that of the sessions which a mute node opens.
 const sessionID = 2
 
+// mute starts a node that opens sessions and answers nothing else, and returns
+// where each request is told of.
+func mute(ts *testscript.TestScript) <-chan struct{} {
+	asked := make(chan struct{}, requestsMax)
+	n := &wiretest.Node{Welcome: wire.Welcome{Cluster: strings.Repeat("c", 32), NodeName: "mute", NodeID: 1, Build: "test"}}
+	n.Handle = func(_ *wiretest.Conn, r wire.Request, b []byte) []byte {
+		asked <- struct{}{}
+		// A call that waits for a session was not sent: nothing is unknown then.
+		if !bytes.Equal(r.Payload, command.AppendOpen(nil)) {
+			return b
+		}
+		id := codec.AppendUint(codec.AppendArrayLen(nil, 1), sessionID)
+		return wire.AppendReply(b, r.ID, command.AppendOK(nil, sessionID, id))
+	}
+	listen(ts, n)
+	return asked
+}
+
+// listen starts a node that commands reach without -c.
+func listen(ts *testscript.TestScript, n *wiretest.Node) {
+	addr, err := n.Start()
+	ts.Check(err)
+	ts.Defer(n.Stop)
+	ts.Setenv("SYNCSH_CONNECT", addr)
+}
+
 func signals(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
-		ts.Fatalf("usage: signals INT|TERM|HUP CODE REQUESTS COMMAND...")
+		ts.Fatalf("usage: signals INT|TERM|HUP CODE N COMMAND...")
 	}
 	requests, err := strconv.Atoi(args[2])
 	ts.Check(err)
 	// A node of its own: what a command before has sent may not have been read yet.
-	n := listen(ts, false)
+	asked := mute(ts)
 	signalled(ts, args[0], args[1], args[3:], func(*output) bool {
 		for range requests {
 			select {
-			case <-n.asked:
+			case <-asked:
 			case <-time.After(readyTimeout):
 				return false
 			}
