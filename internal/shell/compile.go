@@ -61,13 +61,6 @@ func compileInput(src, name string, line int) (*lua.FunctionProto, error) {
 	return nil, asStmt
 }
 
-// Complete tells whether src is complete as an input of the REPL. What is wrong
-// in another way than by being unfinished counts as complete.
-func Complete(src string) bool {
-	_, err := compileInput(src, "input", 1)
-	return !errors.Is(err, ErrIncomplete)
-}
-
 // compileChunk compiles a chunk for use as client code.
 func compileChunk(src, name string, kind chunkKind) (*lua.FunctionProto, error) {
 	if strings.HasPrefix(src, "#") {

@@ -48,12 +48,9 @@ type printer struct {
 
 // results shows the results of an input; all shows them uncut.
 func (p *Pretty) results(values []lua.LValue, all bool) []string {
-	w := printer{width: widthDefault, max: prettyLinesMax, textMax: prettyTextMax, colours: p.Colours}
+	w := printer{width: p.width(), max: prettyLinesMax, textMax: prettyTextMax, colours: p.Colours}
 	if all {
 		w.max, w.textMax = 0, 0
-	}
-	if n := p.Width(); n > 0 {
-		w.width = n
 	}
 	if len(values) == 1 {
 		if s, ok := values[0].(lua.LString); ok {

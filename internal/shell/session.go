@@ -288,10 +288,7 @@ func (s *Session) width() int {
 	if s.conf.Pretty == nil {
 		return 0
 	}
-	if n := s.conf.Pretty.Width(); n > 0 {
-		return n
-	}
-	return widthDefault
+	return s.conf.Pretty.width()
 }
 
 func (s *Session) writeLine(line string) { s.writeText(line + "\n") }
