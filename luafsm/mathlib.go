@@ -62,9 +62,7 @@ func math2(f func(a, b float64) float64) lua.LGFunction {
 func mathMax(L *lua.LState) int {
 	most := checkNumber(L, 1)
 	for i := 2; i <= L.GetTop(); i++ {
-		if n := checkNumber(L, i); n > most {
-			most = n
-		}
+		most = lib.Max(most, checkNumber(L, i))
 	}
 	L.Push(lua.LNumber(most))
 	return 1
@@ -73,9 +71,7 @@ func mathMax(L *lua.LState) int {
 func mathMin(L *lua.LState) int {
 	least := checkNumber(L, 1)
 	for i := 2; i <= L.GetTop(); i++ {
-		if n := checkNumber(L, i); n < least {
-			least = n
-		}
+		least = lib.Min(least, checkNumber(L, i))
 	}
 	L.Push(lua.LNumber(least))
 	return 1

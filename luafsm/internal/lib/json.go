@@ -52,10 +52,6 @@ func AppendJSONString(b []byte, s string) ([]byte, error) {
 	return append(b, '"'), nil
 }
 
-// JSONStringBytesMax returns a bound of what AppendJSONString appends for a
-// string of n bytes, for charging before.
-func JSONStringBytesMax(n int) int { return 6*n + 2 }
-
 // AppendJSONNumber appends the shortest text that reads back as f: integers
 // below 2^53 without exponent, other numbers without one from 1e-6 to 1e21, as
 // ECMAScript writes them. -0 is 0.
