@@ -298,30 +298,14 @@ func (h *history) ok(o *op, res command.Result) {
 	if index > h.top() {
 		w.fail(answersRight, "%v has index %d, nobody has applied more than %d", o, index, h.top())
 	}
-	state := h.states[index]
-	var want []int64
+	want := h.wanted(o, index)
 	switch o.kind {
-	case opInc:
-		want = []int64{state.counter}
+	case opInc, opAdd:
 		w.stats.acknowledged++
-	case opAdd:
-		want = []int64{state.ledger, 1}
-		w.stats.acknowledged++
-	case opCounter:
-		want = []int64{state.counter}
-	case opLedger:
-		want = []int64{state.ledger}
-	case opCount:
-		want = []int64{0}
-		if at, ok := h.effects[o.about.id]; ok && at <= index {
-			want[0] = 1
-		}
 	case opDeploy:
 		h.deployed = true
 	case opSnapshot:
 		return // of any index
-	case opRevision:
-		want = []int64{state.revision}
 	case opOpen:
 		if _, ok := h.sessions.floors[uint64(index)]; !ok || index <= o.floor {
 			w.fail(answersRight, "%v is answered with index %d, where none was opened or before it began", o, index)
@@ -338,26 +322,8 @@ func (h *history) ok(o *op, res command.Result) {
 	if len(want) > 0 {
 		h.values(o, res, want)
 	}
-	if o.kind.reads() && o.stale {
-		w.stats.staleReads++
+	if o.kind.reads() && !h.read(o, index) {
 		return
-	}
-	if within, ok := o.mode.Within(); ok {
-		w.stats.boundedReads++
-		// The member measures by its own clock, which may be slow.
-		if told := h.toldBy(o.began - int64(float64(within)*float64(millisecond)/(1-w.profile.drift))); index < told {
-			w.fail(linearizable, "%v at %v read index %d, but %d was known %d ms before it began", o, o.to, index, told, within)
-		}
-		return
-	}
-	if o.kind.reads() {
-		if o.mode == wire.Lease && w.profile.raft.LeaseMs != 0 {
-			w.stats.leaseReads++
-		}
-		w.stats.reads++
-		if index < o.floor {
-			w.fail(linearizable, "%v at %v read index %d, but index %d was known before it began", o, o.to, index, o.floor)
-		}
 	}
 	if index > h.told {
 		h.told = index
@@ -366,6 +332,54 @@ func (h *history) ok(o *op, res command.Result) {
 	if first := o.call(); len(want) > 0 && !first.known {
 		first.known, first.value, first.ended = true, want[0], w.now
 	}
+}
+
+// wanted is the values that an answer of an index must have; nil where it has none,
+// or any.
+func (h *history) wanted(o *op, index raft.Index) []int64 {
+	state := h.states[index]
+	switch o.kind {
+	case opInc, opCounter:
+		return []int64{state.counter}
+	case opAdd:
+		return []int64{state.ledger, 1}
+	case opLedger:
+		return []int64{state.ledger}
+	case opCount:
+		if at, ok := h.effects[o.about.id]; ok && at <= index {
+			return []int64{1}
+		}
+		return []int64{0}
+	case opRevision:
+		return []int64{state.revision}
+	}
+	return nil
+}
+
+// read checks that the index of a read is new enough. It tells whether the read was
+// linearizable, so that who asks from now on must see as much.
+func (h *history) read(o *op, index raft.Index) bool {
+	w := h.w
+	if o.stale {
+		w.stats.staleReads++
+		return false
+	}
+	if within, ok := o.mode.Within(); ok {
+		w.stats.boundedReads++
+		// The member measures by its own clock, which may be slow.
+		if told := h.toldBy(o.began - int64(float64(within)*float64(millisecond)/(1-w.profile.drift))); index < told {
+			w.fail(linearizable, "%v at %v read index %d, but %d was known %d ms before it began", o, o.to, index, told, within)
+		}
+		return false
+	}
+	if o.mode == wire.Lease && w.profile.raft.LeaseMs != 0 {
+		w.stats.leaseReads++
+	}
+	w.stats.reads++
+	if index < o.floor {
+		w.fail(linearizable, "%v at %v read index %d, but index %d was known before it began", o, o.to, index, o.floor)
+	}
+	return true
 }
 
 // values checks the values of an answer.

@@ -14,7 +14,8 @@
 // fleet.go are what goes wrong and what an operator does; check.go names the
 // checks, history.go has those of calls and states, sessions.go the model of
 // sessions, logs.go those of logs, votes and disks, linear.go porcupine's. Counters
-// show that rare states were reached (stats.go). With the build tag mutants bugs can be planted (mutants.go).
+// show that rare states were reached (stats.go). With the build tag mutants bugs can
+// be planted (mutants.go).
 package main
 
 import (

@@ -39,10 +39,11 @@ type profile struct {
 	segment     int64
 	snapshots   uint64 // SnapshotEntries
 	snapshotsMs int64  // SnapshotIntervalMs
-	sessionTTL  int64  // seconds, the setting session_ttl; 0: its default, which no world lasts
-	// SessionsMost is the setting sessions; 0: its default, which no world reaches.
-	sessionsMost int64
-	raft         raft.Config
+	raft        raft.Config
+
+	// The settings session_ttl, in seconds, and sessions; 0: the default, which no
+	// world lasts for or reaches.
+	sessionTTL, sessionsMost int64
 }
 
 // pick draws one of the values.
@@ -82,8 +83,8 @@ func drawProfile(r *rand.Rand) profile {
 		segment:     pick[int64](r, 4<<10, 16<<10, 64<<10),
 		snapshots:   pick[uint64](r, 0, 20, 60, 300),
 		snapshotsMs: pick[int64](r, 0, 0, 1500),
-		sessionTTL:  pick[int64](r, 0, 0, 1, 3, 10),
 
+		sessionTTL:   pick[int64](r, 0, 0, 1, 3, 10),
 		sessionsMost: pick[int64](r, 0, 0, 0, 0, 1, 2, 4),
 		raft: raft.Config{
 			ElectionTicks:             electionTicks,
@@ -106,6 +107,12 @@ func drawProfile(r *rand.Rand) profile {
 	if !p.async && r.IntN(6) == 0 {
 		p.onlyMemory(r)
 	}
+	p.fit(r)
+	return p
+}
+
+// fit makes what was drawn fit together.
+func (p *profile) fit(r *rand.Rand) {
 	p.voters = min(p.voters, membersMax)
 	p.joiners = min(p.joiners, membersMax-p.voters)
 	// An operator who takes members out does not do so while another one is
@@ -127,7 +134,6 @@ func drawProfile(r *rand.Rand) profile {
 	if p.crashEvery+cuts+p.pauseEvery == 0 { // a world without faults tests little
 		p.crashEvery = 3 * second
 	}
-	return p
 }
 
 // onlyMemory makes a world in which nothing is written: no disk fails, and enough

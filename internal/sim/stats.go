@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -49,7 +50,10 @@ type row struct {
 	ill bool
 }
 
-func (s *stats) rows() []row {
+func (s *stats) rows() []row { return slices.Concat(s.deeds(), s.wrongs()) }
+
+// deeds is what was done and checked.
+func (s *stats) deeds() []row {
 	return []row{
 		{name: "leaders elected", count: &s.elections},
 		{name: "calls that took effect", count: &s.effects},
@@ -95,7 +99,12 @@ func (s *stats) rows() []row {
 		{name: "members that were trusted again", count: &s.trustedAgain},
 		{name: "digests found equal by the members themselves", count: &s.compared},
 		{name: "events", count: &s.events},
+	}
+}
 
+// wrongs is what went wrong, and what an operator did in the midst of it.
+func (s *stats) wrongs() []row {
+	return []row{
 		{name: "messages lost", count: &s.dropped, fault: true, ill: true},
 		{name: "messages doubled", count: &s.doubled, fault: true, ill: true},
 		{name: "messages delayed for long (and so reordered)", count: &s.slow, fault: true, ill: true},

@@ -70,8 +70,8 @@ type world struct {
 	calm    int64 // how much rarer faults are than the profile says
 	// atRisk is the one member whose disk may lack what it acknowledged, until it
 	// is trusted again or was removed: of an async world one that lost power, or is
-	// about to, of a memory world one that ended, else one whose disk is damaged. No other one may be at risk then, as
-	// no cluster survives the loss of a majority.
+	// about to, of a memory world one that ended, else one whose disk is damaged. No
+	// other one may be at risk then, as no cluster survives the loss of a majority.
 	atRisk *member
 
 	members  []*member           // in service
