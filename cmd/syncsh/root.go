@@ -29,10 +29,10 @@ any, and with nothing deployed yet, counter, kv and lock are. Instead of a file
 the name of an object of the library may be given: syncsh scripts --library lists
 them.
 
-Exit codes: 0 done; 1 the script raised an error; 2 usage, also a port in use or
-a data directory that can't be used; 3 no leader or no node reachable; 4 timeout,
-outcome unknown; 5 denied; 130 interrupted; 129 and 143 ended by SIGHUP and
-SIGTERM.`,
+Exit codes: 0 done; 1 the script raised an error, or something was refused or
+found to be wrong; 2 usage, also a port in use or a data directory that can't be
+used; 3 no leader or no node reachable; 4 timeout, outcome unknown; 5 denied; 130
+interrupted; 129 and 143 ended by SIGHUP and SIGTERM.`,
 		Example: `  syncsh
   syncsh counter.lua --data ./data
   syncsh queue ledger

@@ -29,9 +29,10 @@ members answer. It needs no leader: without one it says so, and exits with 0.
 It exits with 3 when no node answers.
 
 With --wait it waits until the cluster is healthy: there is a leader, and a
-majority of the voters follows it; with --tolerates N besides until it would
-stay so if N more voters failed. No node need answer when it begins. It then
-shows the cluster; when the time is over first it says why, and exits with 3.`,
+majority of the voters follows it; with --tolerates N also until it would stay
+so if N more voters failed. No node has to answer yet when it begins. Then it
+shows the cluster; if the time is over first it says what is missing, and exits
+with 3.`,
 		Example: `  syncsh status
   syncsh status --json
   syncsh status --watch -c 127.0.0.1:7401
@@ -42,7 +43,7 @@ shows the cluster; when the time is over first it says why, and exits with 3.`,
 	fs := cmd.Flags()
 	fs.BoolVar(&watch, "watch", false, "show it again every second until Ctrl-C")
 	fs.DurationVar(&wait, "wait", 0, "wait so long at most until the cluster is healthy")
-	fs.IntVar(&tolerates, "tolerates", 0, "with --wait: and so many more voters may fail")
+	fs.IntVar(&tolerates, "tolerates", 0, "with --wait: and until so many more voters may fail")
 	show := func(w io.Writer, s *client.Status) error {
 		if f.json {
 			return writeJSON(w, s)
