@@ -1,14 +1,12 @@
 package luafsm
 
-import (
-	"github.com/yuin/gopher-lua/ast"
-)
+import "github.com/yuin/gopher-lua/ast"
 
 // What the checker knows of state: self, objects by their names, and variables
 // that were made of them and never assigned to. What it can't follow it lets
 // pass; the machine finds it when it runs.
 
-// place is a table of the state, or something in it.
+// statePlace is a table of the state, or something in it.
 type statePlace struct {
 	object *checked // whose state it is; nil if no script of this check defines it
 	root   bool     // all of the state: self
