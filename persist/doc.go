@@ -14,10 +14,10 @@
 // # What it asks of the caller
 //
 // Open, SetIdentity if there is no identity yet, Load, and then Append, Flush,
-// Sync and Compact by one goroutine at a time, which also does Close and what
-// there is to do with notes, small files of the caller's. After an
-// error of a write or a sync the log is dead (ErrDead): the process stops and
-// the next Load decides what the disk holds. A failed fsync is never retried.
+// Sync and Compact by one goroutine at a time, which also writes, reads and
+// removes notes (small files of the caller's) and does Close. After an error of
+// a write or a sync of the log it is dead (ErrDead): the process stops and the
+// next Load decides what the disk holds. A failed fsync is never retried.
 // Snapshots are written, read and received on any goroutines, each writer or
 // reader by one at a time, and all are done before Close. An error there leaves
 // the log alive; the snapshot is given up.

@@ -142,7 +142,10 @@ func (d *Dir) WriteNote(name string, b []byte) error {
 }
 
 // ReadNote returns what WriteNote stored, or fs.ErrNotExist.
-func (d *Dir) ReadNote(name string) ([]byte, error) {
+func (d *Dir) ReadNote(name string) ([]byte, error) { return d.readFile(name, noteBytesMax) }
+
+// readFile reads a file of at most bytesMax bytes as a whole.
+func (d *Dir) readFile(name string, bytesMax int64) ([]byte, error) {
 	f, err := d.fs.Open(d.file(name))
 	if err != nil {
 		return nil, err
@@ -152,7 +155,7 @@ func (d *Dir) ReadNote(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size > noteBytesMax {
+	if size > bytesMax {
 		return nil, damage(name, 0, "%d bytes long", size)
 	}
 	b := make([]byte, size)
@@ -169,23 +172,11 @@ func (d *Dir) RemoveNote(name string) error {
 
 // readIdentity reads the identity file, if there is one.
 func (d *Dir) readIdentity() error {
-	f, err := d.fs.Open(d.file(identityName))
+	b, err := d.readFile(identityName, identityBytesMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	if size > identityBytesMax {
-		return damage(identityName, 0, "%d bytes long", size)
-	}
-	b := make([]byte, size)
-	if err := readFull(f, b, 0); err != nil {
 		return err
 	}
 	if len(b) < 20 || string(b[:8]) != identityMagic {
