@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/wire"
 )
@@ -115,15 +114,7 @@ func (c *Client) nodeStatus(ctx context.Context, ask []byte) (*NodeStatus, error
 }
 
 func decodeStatus(res command.Result) (*NodeStatus, error) {
-	d := codec.NewDecoder(res.Values)
-	if err := d.FixedArray(1); err != nil {
-		return nil, err
-	}
-	p, err := d.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	s, err := wire.DecodeNodeStatus(p)
+	s, err := wire.DecodeStatusValues(res.Values)
 	if err != nil {
 		return nil, err
 	}

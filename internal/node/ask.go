@@ -7,7 +7,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
 	"github.com/syncsh/syncsh/internal/wire"
 	"github.com/syncsh/syncsh/raft"
@@ -184,15 +183,7 @@ func membersOf(frame []byte) ([]wire.MemberStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := codec.NewDecoder(res.Values)
-	if err := d.FixedArray(1); err != nil {
-		return nil, err
-	}
-	p, err := d.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	s, err := wire.DecodeNodeStatus(p)
+	s, err := wire.DecodeStatusValues(res.Values)
 	if err != nil {
 		return nil, err
 	}

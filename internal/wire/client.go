@@ -283,3 +283,16 @@ func DecodeNodeStatus(b []byte) (*NodeStatus, error) {
 	}
 	return s, nil
 }
+
+// DecodeStatusValues reads the values of an answer to OpStatus: that binary alone.
+func DecodeStatusValues(values []byte) (*NodeStatus, error) {
+	d := codec.NewDecoder(values)
+	if err := d.FixedArray(1); err != nil {
+		return nil, err
+	}
+	b, err := d.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return DecodeNodeStatus(b)
+}
