@@ -97,7 +97,7 @@ func (c *Console) help(ctx context.Context, name string) error {
 	if err := c.Session.Refresh(ctx); err != nil {
 		return err
 	}
-	text, err := HelpFor(c.Session.Description(), name, c.Session.width())
+	text, err := helpFor(c.Session.Description(), name, c.Session.width())
 	if err == nil {
 		fmt.Fprintln(c.out, text)
 	}

@@ -166,7 +166,7 @@ func dotLoad(ctx context.Context, c *Console, arg string) error {
 	if err != nil {
 		return &LuaError{Text: err.Error()}
 	}
-	if s := read[0]; !DefinesObjects(s.Source) {
+	if s := read[0]; !definesObjects(s.Source) {
 		return c.Session.Run(ctx, s.Name, s.Source, nil)
 	}
 	return c.deploy(ctx, read)
@@ -184,9 +184,9 @@ func (c *Console) deploy(ctx context.Context, scripts []command.Script) error {
 	return c.Session.Refresh(ctx)
 }
 
-// DefinesObjects tells whether a script defines objects, and so is to be
+// definesObjects tells whether a script defines objects, and so is to be
 // deployed, not run.
-func DefinesObjects(source string) bool {
+func definesObjects(source string) bool {
 	stmts, err := parse.Parse(strings.NewReader(source), "script")
 	if err != nil {
 		return strings.Contains(source, ".replicated:") || strings.Contains(source, ".query:")

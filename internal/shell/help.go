@@ -23,10 +23,10 @@ const helpText = `Type Lua. Objects of the cluster are globals:
   .help                                 commands that start with a dot
 `
 
-// HelpFor is the documentation of an object, or of a method when name is
+// helpFor is the documentation of an object, or of a method when name is
 // object.method or object:method.
 // It is written for a terminal of width columns; 0 is none.
-func HelpFor(d *command.Description, name string, width int) (string, error) {
+func helpFor(d *command.Description, name string, width int) (string, error) {
 	objectName, method, ok := strings.Cut(strings.Replace(name, ":", ".", 1), ".")
 	if ok {
 		m, err := FindMethod(d, objectName, method)

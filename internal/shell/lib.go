@@ -506,7 +506,7 @@ func (s *Session) luaHelp(l *lua.LState) int {
 	if err := s.refresh(l); err != nil {
 		s.raise(l, err)
 	}
-	text, err := HelpFor(s.Description(), name, s.width())
+	text, err := helpFor(s.Description(), name, s.width())
 	if err != nil {
 		s.raise(l, err)
 	}

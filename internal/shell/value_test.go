@@ -105,7 +105,7 @@ func TestDefinesObjects(t *testing.T) {
 		lockSource: true, `local h = object("hits", "counter")`: false, `object("hits", "counter")`: false,
 		`local X = object("x", {version = 2})`: true, `print(1)`: false, `X = object "x"`: true,
 	} {
-		if got := DefinesObjects(src); got != want {
+		if got := definesObjects(src); got != want {
 			t.Errorf("%q: %v", src, got)
 		}
 	}
