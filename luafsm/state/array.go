@@ -141,10 +141,9 @@ func (s *Store) arrayInsert(a *array, pos int, v lua.LValue) {
 	s.arrayPush(a, last)
 }
 
-// arrayRemove takes the value at pos, 1 <= pos <= n, and moves down what
+// arrayRemove takes the value at pos, 1 <= pos <= n, out and moves down what
 // followed.
-func (s *Store) arrayRemove(a *array, pos int) lua.LValue {
-	v := a.get(pos)
+func (s *Store) arrayRemove(a *array, pos int) {
 	if a.dir == nil {
 		copy(a.head[pos-1:a.n], a.head[pos:a.n])
 	} else {
@@ -161,5 +160,4 @@ func (s *Store) arrayRemove(a *array, pos int) lua.LValue {
 		}
 	}
 	s.arrayPop(a)
-	return v
 }

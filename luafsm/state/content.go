@@ -85,16 +85,16 @@ func (c *content) mapAfter(k key) *item {
 	return nil
 }
 
-func (c *content) mapEach(yield func(*item) bool) bool {
+func (c *content) mapEach(yield func(*item) bool) {
 	if c.root != nil {
-		return c.root.each(yield)
+		c.root.each(yield)
+		return
 	}
 	for i := range c.small {
 		if !yield(&c.small[i]) {
-			return false
+			return
 		}
 	}
-	return true
 }
 
 // mapSet sets k in the map part, v nil removes it. It returns the old value.

@@ -557,7 +557,7 @@ func (s *Store) above(t *Table) *Table {
 
 // placePath is the path of the occurrence number nth of sub in t.
 func (s *Store) placePath(t, sub *Table, nth int) string {
-	k, _ := t.find(sub, nth)
+	k := t.find(sub, nth)
 	if t.h.root {
 		return s.rootPath(t, k)
 	}
@@ -565,17 +565,17 @@ func (s *Store) placePath(t, sub *Table, nth int) string {
 }
 
 // find looks for the key of sub in t; only errors need it.
-func (t *Table) find(sub *Table, nth int) (found key, ok bool) {
+func (t *Table) find(sub *Table, nth int) (found key) {
 	t.at(nil).eachValue(func(k key, v lua.LValue) bool {
 		if t.store.tableIn(v) == sub {
-			if found, ok = k, true; nth == 0 {
+			if found = k; nth == 0 {
 				return false
 			}
 			nth--
 		}
 		return true
 	})
-	return found, ok
+	return found
 }
 
 // pathDepthMax bounds the path of an error.
@@ -589,7 +589,7 @@ func (s *Store) pathOf(t *Table) string {
 		if up == nil {
 			break
 		}
-		k, _ := up.find(t, 0)
+		k := up.find(t, 0)
 		keys = append(keys, k)
 		if t = up; len(keys) > pathDepthMax {
 			break
