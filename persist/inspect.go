@@ -262,29 +262,9 @@ func (c *Contents) readLog(d *Dir, numbers, old []uint64, bad []SnapshotInfo) er
 		}
 		c.Segments = append(c.Segments, s)
 	}
-	for i := range r.heads {
-		cut, err := r.segment(i)
-		if err != nil {
-			// Before a damaged head the log ends in a seal that says nothing new.
-			if damaged && i == len(r.heads)-1 && errors.Is(err, ErrDamage) {
-				break
-			}
-			if err := c.found(err); err != nil {
-				return err
-			}
-			damaged = true
-			if err := c.checkBehind(i + 1); err != nil {
-				return err
-			}
-			break
-		}
-		r.ends = append(r.ends, r.last.end)
-		if cut {
-			for _, h := range r.heads[i+1:] {
-				c.Notes = append(c.Notes, fmt.Sprintf("%s is behind the cut at %s@%d: the next start removes it", segmentName(h.number), r.torn.File, r.torn.Offset))
-			}
-			break
-		}
+	damaged, err := c.readSegments(r, damaged)
+	if err != nil {
+		return err
 	}
 	c.Torn, c.HardState = r.torn, r.last.hard
 	switch {
@@ -321,6 +301,32 @@ func (c *Contents) readLog(d *Dir, numbers, old []uint64, bad []SnapshotInfo) er
 	c.Entries = r.entries
 	c.HardState.Commit = max(min(c.HardState.Commit, r.last.end), r.snapshotIndex())
 	return nil
+}
+
+// readSegments replays the segments up to damage or a cut. damaged is whether a
+// head behind them is, and then whether anything is.
+func (c *Contents) readSegments(r *replay, damaged bool) (bool, error) {
+	for i := range r.heads {
+		cut, err := r.segment(i)
+		if err != nil {
+			// Before a damaged head the log ends in a seal that says nothing new.
+			if damaged && i == len(r.heads)-1 && errors.Is(err, ErrDamage) {
+				return true, nil
+			}
+			if err := c.found(err); err != nil {
+				return true, err
+			}
+			return true, c.checkBehind(i + 1)
+		}
+		r.ends = append(r.ends, r.last.end)
+		if cut {
+			for _, h := range r.heads[i+1:] {
+				c.Notes = append(c.Notes, fmt.Sprintf("%s is behind the cut at %s@%d: the next start removes it", segmentName(h.number), r.torn.File, r.torn.Offset))
+			}
+			return damaged, nil
+		}
+	}
+	return damaged, nil
 }
 
 // measure counts the records of a segment.
