@@ -99,10 +99,10 @@ function Election.query:leader(name)
 end
 
 --- Stands for an office in the background, for as long as the caller runs: waits,
---- without asking, until it is vacant, and once elected stays: says so four times per
---- `ttl` (default 10). Calls on_elected(handle) and on_lost(handle), if given, each time
---- that happens. Returns a handle with `leading`, `token` and `handle:resign()`, which
---- ends the campaign.
+--- without asking, until it is vacant, and once elected keeps it by standing again four
+--- times per `ttl` (default 10). Calls on_elected(handle) and on_lost(handle), if given,
+--- each time that happens. Returns a handle with `leading`, `token` and
+--- `handle:resign()`, which ends the campaign.
 function Election:campaign(name, candidate, ttl, on_elected, on_lost)
   ttl = ttl or 10
   local election, handle, doom, news, over = self, {leading = false}, nil, nil, false
@@ -152,7 +152,7 @@ function Election:campaign(name, candidate, ttl, on_elected, on_lost)
     return true
   end
   -- Waits until it is time to stand again. That the office is vacant is news; who leads
-  -- has only to say so in time.
+  -- has only to stand again in time.
   local function wait()
     local due = now() + (handle.leading and ttl / 4 or math.huge)
     repeat
