@@ -108,7 +108,7 @@ func (o *checked) complete() bool { return o.made == o.held && o.other == 0 }
 // local is a variable.
 type local struct {
 	name   string
-	n      int          // of all variables of the script
+	n      int          // its number among all variables of the script
 	fn     *checkedFunc // that declares it
 	object *checked     // when it holds a definition
 	body   *checkedFunc // when it holds a local function

@@ -43,7 +43,7 @@ type definition struct {
 	order     []*method // sorted by name
 	init      *method
 	migrate   *method
-	functions map[*lua.LFunction]bool // of all of them
+	functions map[*lua.LFunction]bool // of the methods, init and migrate
 }
 
 // program is scripts, loaded into a Lua state of its own.

@@ -177,8 +177,8 @@ func (f *clientFlags) with(cmd *cobra.Command, run func(ctx context.Context, c *
 	})
 }
 
-// cutShort is the error of what ended because ctx did, which a signal ended: a
-// request that is given up says that its time is over.
+// cutShort makes ErrInterrupted of the error of a request that was given up because
+// a signal ended ctx: it says that its time is over.
 func cutShort(ctx context.Context, err error) error {
 	if ctx.Err() == nil || err == nil {
 		return err

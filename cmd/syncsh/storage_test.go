@@ -19,7 +19,7 @@ import (
 // storageCmds are the commands of scripts that test the storage tools:
 //
 //	damage FILE OFFSET TO   copies a file with one byte changed
-//	tear SEGMENT            appends the begin of a record to a log segment
+//	tear SEGMENT            appends the beginning of a record to a log segment
 //	differ DIR...           checks that no two have the node or the cluster in common
 //	three                   starts three nodes c1 to c3 of a cluster with counter, kv and lock
 //	off3                    ends them as a crash would
@@ -81,8 +81,8 @@ func differ(ts *testscript.TestScript, _ bool, args []string) {
 
 type threeKey struct{}
 
-// threeNodes is a cluster of a script, which others that run at the same time have
-// nothing to do with.
+// threeNodes is a cluster of one script: those that run at the same time have their
+// own.
 type threeNodes struct {
 	nodes []*node.Node
 }

@@ -160,7 +160,7 @@ func (t *terminal) loop(ctx context.Context, s *Session) error {
 		}
 		t.rl.SetPrompt(t.promptText())
 		line, err := t.rl.Readline()
-		interrupted(interrupts) // was for what is typed no more
+		interrupted(interrupts) // one that came before Enter is not for what runs now
 		switch ended := t.ended.Load(); {
 		case ended != nil:
 			return ended

@@ -19,7 +19,7 @@ const exitSignalled = 128
 // of a development cluster would stay behind.
 func endings() []os.Signal {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGHUP}
-	// nohup has the end of the terminal ignored: so it stays.
+	// nohup has SIGHUP ignored, so that a command outlives its terminal: that stays.
 	return slices.DeleteFunc(signals, signal.Ignored)
 }
 

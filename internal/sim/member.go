@@ -35,7 +35,7 @@ type member struct {
 	w       *world
 	id      raft.ID
 	name    string
-	host    string    // as what it joins: a member that forgot everything keeps that
+	host    string    // the name under which it joins: what starts in place of a member that forgot everything has the same
 	role    raft.Role // Learner: is to be a voter; Observer
 	founder bool
 	disk    *disk

@@ -14,8 +14,8 @@ type sessions struct {
 	most   int               // the setting sessions; 0: the default
 }
 
-// sessionsOpenMax is how many the machine ends at once: the model knows no better
-// where more are open.
+// sessionsOpenMax is how many sessions the machine ends at once (sessionsDropMax of
+// luafsm). Where more are open than that the model would end more than the machine.
 const sessionsOpenMax = 32
 
 func (s *sessions) init() {
