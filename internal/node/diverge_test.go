@@ -114,33 +114,12 @@ func testDivergence(t *testing.T, role string) {
 			others = append(others, n.cfg.Addr)
 		}
 	}
-	stop, calls := make(chan struct{}), 0
-	var caller sync.WaitGroup
-	caller.Go(func() {
-		cl, err := client.Dial(ctx, client.Config{Addrs: others, Timeout: patience})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer cl.Close()
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			calls++
-			if _, err := cl.Call(ctx, "counter", "inc"); err != nil && (role == "follower" || client.CodeOf(err) != client.CodeTimeout) {
-				t.Errorf("call %d: %v", calls, err)
-				return
-			}
-		}
-	})
+	stop := keepCalling(t, others, role)
 	spoilers[bad].armed.Store(true)
 	select {
 	case <-spoilers[bad].arrived:
 	case <-time.After(patience):
-		close(stop)
+		stop()
 		t.Fatalf("%s has not asked for a snapshot: %+v", nodes[bad].Name(), statusOf(t, direct))
 	}
 	st := statusOf(t, direct)
@@ -164,8 +143,7 @@ func testDivergence(t *testing.T, role string) {
 		n := s.Nodes[bad]
 		return !n.Diverged && n.Divergence != nil && n.Divergence.HealedBy >= n.Divergence.At
 	})
-	close(stop)
-	caller.Wait()
+	calls := stop()
 	if calls == 0 {
 		t.Error("no calls")
 	}
@@ -173,6 +151,39 @@ func testDivergence(t *testing.T, role string) {
 	v, err := direct.Query(ctx, "counter", "get")
 	if got := one(t, v, err).(int64); got > int64(calls) || role == "follower" && got != int64(calls) {
 		t.Errorf("%d after %d calls", got, calls)
+	}
+}
+
+// keepCalling counts up through nodes until stop is called, which returns how many
+// calls were made. While the leader diverges their outcome may be unknown.
+func keepCalling(t *testing.T, addrs []string, diverges string) (stop func() int) {
+	ctx := context.Background()
+	enough, calls := make(chan struct{}), 0
+	var caller sync.WaitGroup
+	caller.Go(func() {
+		cl, err := client.Dial(ctx, client.Config{Addrs: addrs, Timeout: patience})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer cl.Close()
+		for {
+			select {
+			case <-enough:
+				return
+			default:
+			}
+			calls++
+			if _, err := cl.Call(ctx, "counter", "inc"); err != nil && (diverges == "follower" || client.CodeOf(err) != client.CodeTimeout) {
+				t.Errorf("call %d: %v", calls, err)
+				return
+			}
+		}
+	})
+	return func() int {
+		close(enough)
+		caller.Wait()
+		return calls
 	}
 }
 
