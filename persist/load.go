@@ -475,7 +475,7 @@ func (r *replay) lacks(bad []SnapshotInfo) error {
 		}
 		led := slices.ContainsFunc(r.entries, func(e raft.Entry) bool { return e.Index == at.Index && e.Term == at.Term })
 		if !led {
-			return errors.Join(s.Err, damage(s.Name, 0, "and the log (up to index %d) does not lead to it: what it held is lost", r.last.end))
+			return errors.Join(s.Err, damage(s.Name, 0, "the log (up to index %d) does not lead to this snapshot: what it held is lost", r.last.end))
 		}
 	}
 	return nil

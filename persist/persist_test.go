@@ -482,7 +482,7 @@ func TestDamagedSnapshotBehindTheLog(t *testing.T) {
 			must(t, d.Close())
 			must(t, m.FlipBit(filepath.Join(testPath, bad), 8*100))
 			_, _, err := openLoad(testOptions(m))
-			wantErr(t, err, ErrDamage, bad+"@0: and the log (up to index 60) does not lead to it: what it held is lost")
+			wantErr(t, err, ErrDamage, bad+"@0: the log (up to index 60) does not lead to this snapshot: what it held is lost")
 			c, err := Inspect(testPath, InspectOptions{FS: m, Deep: true})
 			must(t, err)
 			if len(c.Stops()) != 1 {
