@@ -233,6 +233,7 @@ func (n *Node) findCluster() error {
 			return nil
 		}
 		in = n.inbox.take(in)
+		n.told.drained()
 		n.answerUnfounded(&in, reason)
 	}
 }

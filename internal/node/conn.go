@@ -143,6 +143,7 @@ type clientConn struct {
 	conn  net.Conn
 	out   outbox
 	dirty bool // stands in node.dirty; guarded by out.mu
+	own   ownRequests
 
 	// Guarded by out.mu too:
 	open    openCalls
@@ -312,7 +313,10 @@ func (c *clientConn) readRequests(r *wire.Reader) error {
 			c.node.calls.begin(&c.open, arrived)
 			c.out.mu.Unlock()
 		}
-		taken := c.node.inbox.addRequests(burst)
+		if err := c.awaitInbox(); err != nil {
+			return err
+		}
+		taken := c.node.inbox.addRequests(burst, &c.own)
 		for _, q := range burst[taken:] {
 			c.Reply(q.req.ID, command.AppendError(nil, 0, command.CodeOverloaded, "the node has too many requests waiting", "", nil))
 		}
@@ -322,6 +326,21 @@ func (c *clientConn) readRequests(r *wire.Reader) error {
 		clear(burst)
 		clear(arrived)
 		burst = burst[:0]
+	}
+}
+
+// awaitInbox waits until the loop has taken what the connection had too much of.
+func (c *clientConn) awaitInbox() error {
+	for {
+		full, taken := c.node.inbox.full(&c.own)
+		if !full {
+			return nil
+		}
+		select {
+		case <-taken:
+		case <-c.node.ctx.Done():
+			return c.node.ctx.Err()
+		}
 	}
 }
 

@@ -14,6 +14,10 @@ import (
 const (
 	inboxRequestsMax = 1 << 16
 	inboxBytesMax    = 128 << 20
+	// inboxOwnMax bounds the requests of one connection. What it sends beyond is not
+	// read until the loop has taken those: a client that asks without end would have
+	// the loop work them off by ten thousands, and all others refused.
+	inboxOwnMax = 4096
 )
 
 // request is a client's request on its way to the loop.
@@ -48,12 +52,35 @@ type dumped struct {
 // inbox collects the loop's inputs. Whoever adds wakes the loop at most once
 // per drain: waking is most of the cost of a fast path.
 type inbox struct {
-	mu   sync.Mutex
-	in   inputs
-	wake chan struct{} // capacity 1
+	mu     sync.Mutex
+	in     inputs
+	drains uint64        // times that the loop has taken what was here
+	taken  chan struct{} // closed at the next one; nil while nobody waits for it
+	wake   chan struct{} // capacity 1
 }
 
 func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
+
+// ownRequests are those of one connection that wait for the loop; guarded by
+// inbox.mu.
+type ownRequests struct {
+	n      int
+	drains uint64 // when n was counted
+}
+
+// full tells whether as many requests of a connection wait as may, and when to ask
+// again.
+func (b *inbox) full(own *ownRequests) (bool, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if own.drains != b.drains || own.n < inboxOwnMax {
+		return false, nil
+	}
+	if b.taken == nil {
+		b.taken = make(chan struct{})
+	}
+	return true, b.taken
+}
 
 // add changes the inputs under the lock and wakes the loop.
 func (b *inbox) add(change func(*inputs)) {
@@ -66,8 +93,9 @@ func (b *inbox) add(change func(*inputs)) {
 	}
 }
 
-// addRequests hands over a burst of requests; it tells how many found room.
-func (b *inbox) addRequests(burst []request) (taken int) {
+// addRequests hands over a burst of requests of a connection; it tells how many
+// found room.
+func (b *inbox) addRequests(burst []request, own *ownRequests) (taken int) {
 	b.add(func(in *inputs) {
 		for taken < len(burst) && (len(in.requests)+taken == 0 ||
 			len(in.requests)+taken < inboxRequestsMax && in.bytes < inboxBytesMax) {
@@ -75,6 +103,10 @@ func (b *inbox) addRequests(burst []request) (taken int) {
 			taken++
 		}
 		in.requests = append(in.requests, burst[:taken]...)
+		if own.drains != b.drains {
+			*own = ownRequests{drains: b.drains}
+		}
+		own.n += taken
 	})
 	return taken
 }
@@ -90,6 +122,11 @@ func (b *inbox) take(spare inputs) inputs {
 	b.mu.Lock()
 	in := b.in
 	b.in = spare
+	b.drains++
+	if b.taken != nil {
+		close(b.taken)
+		b.taken = nil
+	}
 	b.mu.Unlock()
 	return in
 }

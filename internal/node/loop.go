@@ -28,6 +28,7 @@ func (n *Node) loop() error {
 			return nil
 		}
 		in = n.inbox.take(in)
+		n.told.drained()
 		if err := n.feed(&in, tick); err != nil {
 			return err
 		}

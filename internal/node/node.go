@@ -39,6 +39,7 @@ type Node struct {
 	watches   *watches
 	calls     *calls
 	backups   backups
+	told      told
 	peers     map[raft.ID]*peer // the loop's
 	book      *book
 	packets   *gossip.Port   // gossip's, until it is started; nil with Single

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/syncsh/syncsh/internal/codec"
@@ -43,23 +44,83 @@ func (n *Node) role() string {
 	return "joining"
 }
 
-// answerStatus answers OpStatus, on the loop's goroutine. What was counted of
-// calls is put together on another one: it takes the time of some calls.
+// statusAskBytesMax bounds the payload of an OpStatus, which the loop reads.
+const statusAskBytesMax = 4 << 10
+
+// answerStatus answers OpStatus, on the loop's goroutine. All that one drain of
+// the inbox has of them get one answer: a client that asks without end would
+// otherwise keep the loop from its heartbeats.
 func (n *Node) answerStatus(to replica.Replier, req wire.Request) {
-	ask, err := wire.DecodeStatusAsk(req.Payload)
+	ask, err := uint64(0), error(nil)
+	if size := len(req.Payload); size > statusAskBytesMax {
+		err = fmt.Errorf("a question of %d bytes, at most %d are read", size, statusAskBytesMax)
+	} else {
+		ask, err = wire.DecodeStatusAsk(req.Payload)
+	}
 	if err != nil {
 		to.Reply(req.ID, command.AppendError(nil, 0, command.CodeBadArgument, "status: "+err.Error(), "", nil))
 		return
 	}
-	s := n.status()
+	t := &n.told
+	if t.status == nil {
+		s := n.status()
+		t.status, t.result = &s, statusResult(&s)
+	}
 	if ask&wire.AskCalls == 0 {
-		to.Reply(req.ID, statusResult(&s))
+		to.Reply(req.ID, t.result)
 		return
 	}
+	t.report(n, reportAsk{to, req.ID})
+}
+
+// told is how the questions for the status are answered that one drain of the
+// inbox has.
+type told struct {
+	status *wire.NodeStatus // nil: nobody has asked; the loop's, like result
+	result []byte
+
+	mu        sync.Mutex
+	reporting bool
+	asked     []reportAsk
+	last      wire.NodeStatus // the newest that was asked for
+}
+
+// reportAsk is who asked what was counted of calls.
+type reportAsk struct {
+	to replica.Replier
+	id uint64
+}
+
+// drained begins a new drain; the loop calls it.
+func (t *told) drained() { t.status, t.result = nil, nil }
+
+// report answers with what was counted of calls. It is put together on another
+// goroutine, as it takes the time of some calls; on one, for all who ask meanwhile.
+func (t *told) report(n *Node, ask reportAsk) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked, t.last = append(t.asked, ask), *t.status
+	if t.reporting {
+		return
+	}
+	t.reporting = true
 	n.group.Go(func() {
-		s.Calls = n.calls.report(n.calls.now())
-		to.Reply(req.ID, statusResult(&s))
-		n.flushReplies()
+		for {
+			t.mu.Lock()
+			asked, s := t.asked, t.last
+			t.asked = nil
+			t.reporting = len(asked) > 0
+			t.mu.Unlock()
+			if len(asked) == 0 {
+				return
+			}
+			s.Calls = n.calls.report(n.calls.now())
+			result := statusResult(&s)
+			for _, a := range asked {
+				a.to.Reply(a.id, result)
+			}
+			n.flushReplies()
+		}
 	})
 }
 

@@ -1,0 +1,166 @@
+package node
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/wire"
+)
+
+// rawClient is a client that sends what no client of ours would.
+type rawClient struct {
+	t    *testing.T
+	conn net.Conn
+	r    *wire.Reader
+}
+
+func rawDial(t *testing.T, n *Node) *rawClient {
+	t.Helper()
+	conn, err := n.Dial(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // what follows reports it
+	c := &rawClient{t, conn, wire.NewReader(conn, wire.FrameBytesMax)}
+	b, mark := wire.BeginFrame(wire.AppendPreamble(nil, wire.RoleClient))
+	if _, err := conn.Write(wire.EndFrame(wire.AppendHello(b, "raw"), mark)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func requestFrame(r wire.Request) []byte {
+	b, mark := wire.BeginFrame(nil)
+	return wire.EndFrame(wire.AppendRequest(b, r), mark)
+}
+
+func (c *rawClient) send(r wire.Request) {
+	c.t.Helper()
+	if _, err := c.conn.Write(requestFrame(r)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *rawClient) answer() command.Result {
+	c.t.Helper()
+	frame, err := c.r.Next()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, res, err := wire.DecodeReply(frame)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return res
+}
+
+// onLoop runs f on the loop's goroutine and waits for its end.
+func onLoop(n *Node, f func()) {
+	done := make(chan struct{})
+	n.inbox.add(func(in *inputs) { in.calls = append(in.calls, func() { f(); close(done) }) })
+	<-done
+}
+
+// awaitThat waits for what another goroutine does.
+func awaitThat(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("waited for %s", what)
+		}
+	}
+}
+
+type kept struct{ results [][]byte }
+
+func (k *kept) Reply(_ uint64, result []byte) { k.results = append(k.results, result) }
+
+// Questions for the status that one drain has are answered together, and so are
+// those for the calls that come while a report is made: their number costs nothing.
+func TestStatusIsToldOnce(t *testing.T) {
+	n, _ := solo(t, Config{})
+	var plain, counted, later kept
+	n.calls.mu.Lock() // no report ends
+	const asks = 100
+	onLoop(n, func() {
+		for range asks {
+			n.answerStatus(&plain, wire.Request{Op: wire.OpStatus})
+			n.answerStatus(&counted, wire.Request{Op: wire.OpStatus, Payload: wire.AppendStatusAsk(nil, wire.AskCalls)})
+		}
+	})
+	n.calls.mu.Unlock()
+	awaitThat(t, "the reports", func() bool {
+		n.told.mu.Lock()
+		defer n.told.mu.Unlock()
+		return !n.told.reporting
+	})
+	onLoop(n, func() { n.answerStatus(&later, wire.Request{Op: wire.OpStatus}) })
+	different := func(k *kept) int {
+		at := map[*byte]bool{}
+		for _, r := range k.results {
+			at[&r[0]] = true
+		}
+		return len(at)
+	}
+	if len(plain.results) != asks || different(&plain) != 1 {
+		t.Errorf("%d answers, made %d times", len(plain.results), different(&plain))
+	}
+	if len(counted.results) != asks || different(&counted) > 2 {
+		t.Errorf("%d reports, made %d times", len(counted.results), different(&counted))
+	}
+	if &later.results[0][0] == &plain.results[0][0] {
+		t.Error("a later drain is told what an earlier one was")
+	}
+	large := &kept{}
+	onLoop(n, func() {
+		n.answerStatus(large, wire.Request{Op: wire.OpStatus, Payload: make([]byte, statusAskBytesMax+1)})
+	})
+	if code := resultCode(large.results[0]); code != command.CodeBadArgument {
+		t.Errorf("a question of %d bytes: %v", statusAskBytesMax+1, code)
+	}
+}
+
+// A client that asks without end waits for the loop; another one is not refused for
+// it.
+func TestFloodDoesNotFillTheInbox(t *testing.T) {
+	n, _ := solo(t, Config{})
+	flood, other := rawDial(t, n), rawDial(t, n)
+	go func() { // nobody fetches the answers
+		for r := (wire.Request{Op: wire.OpStatus, Mode: wire.Stale}); ; r.ID++ {
+			if _, err := flood.conn.Write(requestFrame(r)); err != nil {
+				return
+			}
+		}
+	}()
+	onLoop(n, func() { // the loop is busy
+		awaitThat(t, "the flood", func() bool {
+			n.inbox.mu.Lock()
+			defer n.inbox.mu.Unlock()
+			return n.inbox.taken != nil || len(n.inbox.in.requests) >= inboxRequestsMax
+		})
+		var before int
+		n.inbox.mu.Lock()
+		before = len(n.inbox.in.requests)
+		n.inbox.mu.Unlock()
+		if before >= inboxRequestsMax {
+			t.Errorf("%d requests of one client wait", before)
+		}
+		other.send(wire.Request{Op: wire.OpStatus, Mode: wire.Stale})
+		awaitThat(t, "the other's request", func() bool {
+			n.inbox.mu.Lock()
+			defer n.inbox.mu.Unlock()
+			return len(n.inbox.in.requests) > before || before >= inboxRequestsMax
+		})
+	})
+	if res := other.answer(); res.Code != command.CodeOK {
+		t.Errorf("beside a flood: %v %s", res.Code, res.Message)
+	}
+}
