@@ -321,10 +321,11 @@ func (r *Replica) diverge(x *digestCheck, majority [16]byte) {
 	for _, q := range append(r.readQueue, r.leaseQueue...) {
 		r.fail(q.Ticket, command.CodeDiverged, r.outOfService())
 	}
-	r.readsOpen -= len(r.readQueue) + len(r.leaseQueue)
+	r.readsEnd(r.readQueue)
+	r.readsEnd(r.leaseQueue)
 	r.readQueue, r.leaseQueue = nil, nil
 	for _, s := range r.readable {
-		r.readsOpen -= len(s.queries)
+		r.readsEnd(s.queries)
 		r.emitReads(s.queries)
 	}
 	r.readable = nil

@@ -95,6 +95,8 @@ func (r *Replica) Done(d Done) {
 		r.proposeTimerTick() // more may be due
 	}
 	for _, dry := range d.DryRuns {
+		r.dryRuns--
+		r.dryRunBytes -= len(dry.Payload)
 		r.dryRunDone(dry)
 	}
 	if in := d.Installed; in != nil {

@@ -38,18 +38,31 @@ func (r *Replica) submitRead(q Query, mode wire.Mode) {
 	switch {
 	case mode == wire.Stale:
 		r.emitReads([]Query{q})
-	case r.readsOpen >= ReadsMax:
+	case r.readsOpen >= ReadsMax, r.readsOpen > 0 && r.readBytes+len(q.Payload) > ReadBytesMax:
 		r.fail(q.Ticket, command.CodeOverloaded, "too many queries wait for the leader")
 	case bounded && r.known.asked != 0 && (r.mono-r.known.asked < within || mutant.On(mutant.BoundForgotten)) && r.known.index <= r.emitted:
 		r.emitReads([]Query{q})
 	case mode == wire.Lease:
-		r.readsOpen++
+		r.readOpens(&q)
 		r.leaseQueue = append(r.leaseQueue, q)
 	case bounded, mode == wire.Linearizable:
-		r.readsOpen++
+		r.readOpens(&q)
 		r.readQueue = append(r.readQueue, q)
 	default:
 		r.fail(q.Ticket, command.CodeBadArgument, "unknown read mode")
+	}
+}
+
+// readOpens and readsEnd count the queries that wait for a read index.
+func (r *Replica) readOpens(q *Query) {
+	r.readsOpen++
+	r.readBytes += len(q.Payload)
+}
+
+func (r *Replica) readsEnd(queries []Query) {
+	r.readsOpen -= len(queries)
+	for i := range queries {
+		r.readBytes -= len(queries[i].Payload)
 	}
 }
 
@@ -64,7 +77,7 @@ func (r *Replica) beginReads() {
 			for _, q := range queries {
 				r.fail(q.Ticket, command.CodeNoLeader, "no leader is known; an election may be under way")
 			}
-			r.readsOpen -= len(queries)
+			r.readsEnd(queries)
 		case lease:
 			r.readRounds[r.raft.ReadByLease()] = readRound{queries, r.mono, true}
 		default:
@@ -105,7 +118,7 @@ func (r *Replica) releaseReads() {
 	waiting := r.readable[:0]
 	for _, s := range r.readable {
 		if s.index <= r.emitted || mutant.On(mutant.ReadUnapplied) {
-			r.readsOpen -= len(s.queries)
+			r.readsEnd(s.queries)
 			r.emitReads(s.queries)
 		} else {
 			waiting = append(waiting, s)
@@ -134,9 +147,9 @@ func (r *Replica) expireReads() {
 	const late = "no leader confirmed the read in time"
 	late1 := func(queries []Query) []Query {
 		open := queries[:0]
-		for _, q := range queries {
+		for i, q := range queries {
 			if q.Ticket.Deadline <= r.ran {
-				r.readsOpen--
+				r.readsEnd(queries[i : i+1])
 				r.fail(q.Ticket, command.CodeTimeout, late)
 			} else {
 				open = append(open, q)

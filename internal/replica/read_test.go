@@ -245,3 +245,35 @@ func TestLaggingApplier(t *testing.T) {
 	o.call(1)
 	o.want("1 overloaded")
 }
+
+// Queries that wait for a read index are bounded by their bytes, and those that were
+// let go make room.
+func TestReadBytesAreBounded(t *testing.T) {
+	o := newReader(t)
+	o.lead()
+	const size = ReadBytesMax/4 + 1
+	submit := func(mode wire.Mode) {
+		o.id++
+		o.r.Submit(o, wire.Request{ID: o.id, Op: wire.OpQuery, Mode: mode, TimeoutMs: 100, Payload: make([]byte, size)})
+	}
+	fill := func() {
+		o.answers = nil
+		for range 4 {
+			submit(wire.Linearizable)
+		}
+		o.take()
+		if len(o.answers) != 1 || o.r.readBytes != 3*size {
+			t.Fatalf("answers %v, %d bytes wait", o.answers, o.r.readBytes)
+		}
+	}
+	fill()
+	o.beat()
+	if o.r.readBytes != 0 || o.r.readsOpen != 0 {
+		t.Fatalf("answered: %d bytes of %d queries wait", o.r.readBytes, o.r.readsOpen)
+	}
+	fill()
+	o.ticks(100 / TickMsDefault * 2)
+	if o.r.readBytes != 0 || o.r.readsOpen != 0 {
+		t.Fatalf("expired: %d bytes of %d queries wait", o.r.readBytes, o.r.readsOpen)
+	}
+}

@@ -23,6 +23,13 @@ const (
 	ForwardedMax = 1 << 16
 	// ReadsMax bounds queries that wait for a read index.
 	ReadsMax = 1 << 16
+	// ReadBytesMax bounds their bytes; one is always let in.
+	ReadBytesMax = 64 << 20
+	// DryRunsMax bounds commands that wait to be tried out: each may keep the applier
+	// for as long as the budgets of a deploy let it. DryRunBytesMax bounds their bytes;
+	// one is always let in.
+	DryRunsMax     = 32
+	DryRunBytesMax = 64 << 20
 	// UnappliedBytesMax bounds committed data that the applier has not finished.
 	UnappliedBytesMax = 128 << 20
 	// TimeoutDefaultMs and TimeoutMaxMs bound how long a request may wait here.
@@ -111,11 +118,15 @@ type Replica struct {
 	nextForward uint64
 
 	readsOpen  int                       // queries in the four that follow
+	readBytes  int                       // of them
 	readQueue  []Query                   // no round begun yet
 	leaseQueue []Query                   // neither, and the leader's lease will do
 	readRounds map[raft.ReadID]readRound // the core is asked
 	readable   []readyRead               // index known, waits until the stream of work has passed it
 	known      knownIndex                // for bounded reads
+
+	dryRuns     int // handed to the applier and not reported done
+	dryRunBytes int // of them
 
 	emitted     raft.Index // last index handed to the applier
 	emittedTerm raft.Term

@@ -3,6 +3,7 @@ package replica
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/syncsh/syncsh/internal/codec"
@@ -52,7 +53,7 @@ func (r *Replica) submit(t Ticket, req wire.Request, wasForwarded bool) {
 		r.submitRead(Query{t, req.Payload}, req.Mode)
 		return
 	case wire.OpCheck:
-		r.out.Work = append(r.out.Work, Work{Kind: WorkDryRun, DryRun: DryRun{Ticket: t, Payload: req.Payload}, Clock: r.now})
+		r.tryOut(DryRun{Ticket: t, Payload: req.Payload})
 		return
 	case wire.OpSnapshot:
 		r.dumpWanted = true
@@ -93,6 +94,11 @@ func (r *Replica) forward(t Ticket, req wire.Request, wasForwarded bool) {
 	case leader == 0 || leader == r.cfg.Self.ID:
 		r.fail(t, command.CodeNoLeader, "no leader is known; an election may be under way")
 		return
+	case len(req.Payload) > OpenBytesMax:
+		// Around the limit of frames it would be too long as the leader's, under a
+		// longer id: the leader would break the connection, and all that is on it.
+		r.fail(t, command.CodeBadArgument, commandTooLarge(len(req.Payload)))
+		return
 	case len(r.forwards) >= ForwardedMax:
 		r.fail(t, command.CodeOverloaded, "too many calls wait for the leader")
 		return
@@ -131,8 +137,8 @@ func (r *Replica) propose(p proposal) {
 	case r.consistency.diverged:
 		r.refuse(p, command.CodeNoLeader, r.outOfService())
 		return
-	case len(p.payload) > wire.FrameBytesMax:
-		r.refuse(p, command.CodeBadArgument, "command too large")
+	case len(p.payload) > OpenBytesMax: // there will never be room
+		r.refuse(p, command.CodeBadArgument, commandTooLarge(len(p.payload)))
 		return
 	case r.room.Refuse != "": // a deploy whose dry run was under way
 		r.fail(p.ticket, command.CodeOverloaded, r.room.Refuse)
@@ -146,6 +152,10 @@ func (r *Replica) propose(p proposal) {
 	}
 	r.open = append(r.open, p)
 	r.openBytes += len(p.payload)
+}
+
+func commandTooLarge(n int) string {
+	return fmt.Sprintf("command of %d bytes, at most %d are possible", n, OpenBytesMax)
 }
 
 // refuse ends a proposal that does not enter the log. If it is a tick, the next
@@ -165,7 +175,18 @@ func (r *Replica) submitDeploy(t Ticket, payload []byte) {
 		r.fail(t, command.CodeBadArgument, "not a deploy")
 		return
 	}
-	r.out.Work = append(r.out.Work, Work{Kind: WorkDryRun, DryRun: DryRun{Ticket: t, Payload: payload, Propose: true}, Clock: r.now})
+	r.tryOut(DryRun{Ticket: t, Payload: payload, Propose: true})
+}
+
+// tryOut has the applier try a command out.
+func (r *Replica) tryOut(d DryRun) {
+	if r.dryRuns >= DryRunsMax || r.dryRuns > 0 && r.dryRunBytes+len(d.Payload) > DryRunBytesMax {
+		r.fail(d.Ticket, command.CodeOverloaded, "too many deploys and checks wait to be tried out")
+		return
+	}
+	r.dryRuns++
+	r.dryRunBytes += len(d.Payload)
+	r.out.Work = append(r.out.Work, Work{Kind: WorkDryRun, DryRun: d, Clock: r.now})
 }
 
 // dryRunDone answers a dry run, or proposes what was tried. Leadership may have

@@ -548,3 +548,79 @@ func TestTransferToAny(t *testing.T) {
 	o.call(2)
 	o.want("2 no_leader")
 }
+
+// Commands that wait to be tried out are bounded, in number and bytes, and what was
+// tried makes room: the applier works them off one after the other.
+func TestDryRunsAreBounded(t *testing.T) {
+	o := newOne(t, 3)
+	o.lead()
+	o.works, o.answers = nil, nil
+	deploy := command.AppendDeploy(nil, 0, 0, []command.Script{{Name: "a.lua"}})
+	submit := func(op wire.Op, payload []byte) {
+		o.r.Submit(o, wire.Request{ID: 1, Op: op, Payload: payload})
+		o.take()
+	}
+	for i := range DryRunsMax {
+		submit([]wire.Op{wire.OpCheck, wire.OpDeploy}[i%2], deploy)
+	}
+	if len(o.works) != DryRunsMax || len(o.answers) != 0 {
+		t.Fatalf("%d works, answers %v", len(o.works), o.answers)
+	}
+	submit(wire.OpDeploy, deploy)
+	submit(wire.OpCheck, deploy)
+	if want := []string{"1 overloaded", "1 overloaded"}; len(o.works) != DryRunsMax || !slices.Equal(o.answers, want) {
+		t.Fatalf("%d works, answers %v, want %v", len(o.works), o.answers, want)
+	}
+	for _, w := range o.works {
+		w.DryRun.Propose = false
+		w.DryRun.Result = command.AppendOK(nil, 1, nil)
+		o.r.Done(Done{Applied: Applied{Index: 1}, DryRuns: []DryRun{w.DryRun}})
+	}
+	o.take()
+	o.works, o.answers = nil, nil
+	large := append(deploy, make([]byte, DryRunBytesMax)...)
+	submit(wire.OpCheck, large)
+	submit(wire.OpCheck, deploy)
+	if want := []string{"1 overloaded"}; len(o.works) != 1 || !slices.Equal(o.answers, want) {
+		t.Errorf("beside one of %d bytes: %d works, answers %v, want %v", len(large), len(o.works), o.answers, want)
+	}
+	o.r.Done(Done{Applied: Applied{Index: 1}, DryRuns: []DryRun{{Ticket: Ticket{To: o}, Payload: large, Result: command.AppendOK(nil, 1, nil)}}})
+	if o.r.dryRuns != 0 || o.r.dryRunBytes != 0 {
+		t.Errorf("%d dry runs of %d bytes are left", o.r.dryRuns, o.r.dryRunBytes)
+	}
+}
+
+// A command that would never find room is refused as what it is, by a follower too:
+// as the leader's frame, under a longer id, one at the limit of frames would break the
+// connection to it.
+func TestTooLargeToForward(t *testing.T) {
+	o := newOne(t, 3)
+	o.follow()
+	o.peer, o.answers = nil, nil
+	call := func(n int) []byte {
+		return append(command.AppendCall(nil, 0, 0, "a", "b", nil), make([]byte, n)...)
+	}
+	for _, op := range []wire.Op{wire.OpPropose, wire.OpDeploy} {
+		o.r.Submit(o, wire.Request{ID: 1, Op: op, Payload: call(OpenBytesMax)})
+	}
+	o.take()
+	if want := []string{"1 bad_argument", "1 bad_argument"}; len(o.peer) != 0 || !slices.Equal(o.answers, want) {
+		t.Errorf("%d forwarded, answers %v, want %v", len(o.peer), o.answers, want)
+	}
+	o.r.Submit(o, wire.Request{ID: 2, Op: wire.OpPropose, Payload: call(OpenBytesMax)[:OpenBytesMax]})
+	o.take()
+	if len(o.peer) != 1 {
+		t.Fatalf("%d forwarded", len(o.peer))
+	}
+	if n := len(wire.AppendPeer(nil, o.peer[0].Msg)); n > wire.FrameBytesMax {
+		t.Errorf("a forwarded frame of %d bytes, the other side takes %d", n, wire.FrameBytesMax)
+	}
+	l := newOne(t, 3)
+	l.lead()
+	l.answers = nil
+	l.r.Submit(l, wire.Request{ID: 1, Op: wire.OpPropose, Payload: call(OpenBytesMax)})
+	l.take()
+	if want := []string{"1 bad_argument"}; !slices.Equal(l.answers, want) {
+		t.Errorf("at the leader: answers %v, want %v", l.answers, want)
+	}
+}
