@@ -4,10 +4,13 @@ import (
 	"context"
 	"net"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/syncsh/syncsh/internal/codec"
 	"github.com/syncsh/syncsh/internal/command"
+	"github.com/syncsh/syncsh/internal/replica"
 	"github.com/syncsh/syncsh/internal/wire"
 )
 
@@ -163,4 +166,35 @@ func TestFloodDoesNotFillTheInbox(t *testing.T) {
 	if res := other.answer(); res.Code != command.CodeOK {
 		t.Errorf("beside a flood: %v %s", res.Code, res.Message)
 	}
+}
+
+// Queries that wait for a reader are bounded by their bytes; who is refused hears of
+// it, and a client that leaves gives back what it had.
+func TestQueryBytesAreBounded(t *testing.T) {
+	n, _ := solo(t, Config{})
+	flood := rawDial(t, n)
+	const size, queries = 4 << 20, 3 * readBytesMax / (4 << 20)
+	args := codec.AppendStringBytes(codec.AppendArrayLen(nil, 1), make([]byte, size))
+	var refused atomic.Int64
+	go func() {
+		for frame, err := flood.r.Next(); err == nil; frame, err = flood.r.Next() {
+			if _, res, err := wire.DecodeReply(frame); err == nil && res.Code == command.CodeOverloaded {
+				refused.Add(1)
+			}
+		}
+	}()
+	n.readers.mu.Lock() // none is taken
+	for i := range uint64(queries) {
+		flood.send(wire.Request{ID: i, Op: wire.OpQuery, Mode: wire.Stale, TimeoutMs: replica.TimeoutMaxMs,
+			Payload: command.AppendQuery(nil, "tally", "none", args)})
+		onLoop(n, func() {}) // one by one: a drain may bring more than the bound
+		if b := n.readers.bytes.Load(); b > readBytesMax {
+			t.Errorf("%d bytes of queries wait", b)
+			break
+		}
+	}
+	n.readers.mu.Unlock()
+	awaitThat(t, "a refusal", func() bool { return refused.Load() > 0 || t.Failed() })
+	flood.conn.Close()
+	awaitThat(t, "the readers", func() bool { return n.readers.bytes.Load() == 0 })
 }

@@ -93,6 +93,9 @@ func (n *Node) feed(in *inputs, tick bool) error {
 			n.watches.subscribe(q.from, q.req)
 			continue
 		}
+		if q.req.Op == wire.OpQuery && !n.readers.admit(q) {
+			continue
+		}
 		r.Submit(q.from, q.req)
 		if q.req.Mode == wire.Timed {
 			n.follows(q.from)
@@ -118,6 +121,7 @@ func (n *Node) carryOut() error {
 		if len(n.timed) > 0 {
 			n.proposed(out.Work)
 		}
+		n.readers.handed(out.Work)
 		n.works.push(out.Work)
 		gated := n.sendMessages(out.Messages)
 		for i := range out.Peer {

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncsh/syncsh/internal/command"
@@ -13,6 +15,12 @@ import (
 const (
 	// readsQueuedMax bounds queries that wait for a reader, over all clients.
 	readsQueuedMax = 1 << 16
+	// readBytesMax bounds the bytes of queries that the loop has handed over and
+	// nobody has answered; one is always let in.
+	readBytesMax = 64 << 20
+	// readCloneMax is up to which size the loop copies a query, which otherwise keeps
+	// the chunk of its connection's stream that it came in, of 64 KiB.
+	readCloneMax = 16 << 10
 	// readsTurnMax and readsTurn bound one client's turn: what is left of it
 	// waits until the others had theirs.
 	readsTurnMax = 64
@@ -37,6 +45,7 @@ type clientReads struct {
 type readers struct {
 	node    *Node
 	workers int
+	bytes   atomic.Int64 // see readBytesMax
 
 	mu      sync.Mutex
 	wake    sync.Cond // a client is waiting, or closed
@@ -66,6 +75,34 @@ func (r *readers) start() {
 	})
 }
 
+// admit takes a query into the loop, or refuses it: a client can send more bytes
+// than readers, or an applier that is at a long call, work off.
+func (r *readers) admit(q *request) bool {
+	size := len(q.req.Payload)
+	if waiting := r.bytes.Load(); waiting > 0 && waiting+int64(size) > readBytesMax {
+		q.from.Reply(q.req.ID, readsBusy)
+		return false
+	}
+	if size <= readCloneMax {
+		q.req.Payload = bytes.Clone(q.req.Payload)
+	}
+	return true
+}
+
+var readsBusy = command.AppendError(nil, 0, command.CodeOverloaded, "too many queries wait for a reader", "", nil)
+
+// handed counts the queries that the loop hands over; ended those that were
+// answered.
+func (r *readers) handed(works []replica.Work) {
+	for i := range works {
+		for j := range works[i].Queries {
+			r.bytes.Add(int64(len(works[i].Queries[j].Payload)))
+		}
+	}
+}
+
+func (r *readers) ended(q *replica.Query) { r.bytes.Add(-int64(len(q.Payload))) }
+
 // push queues queries on a version.
 func (r *readers) push(v *luafsm.Version, queries []replica.Query) {
 	refused := 0
@@ -91,9 +128,9 @@ func (r *readers) push(v *luafsm.Version, queries []replica.Query) {
 		r.wake.Signal()
 	}
 	if refused > 0 {
-		busy := command.AppendError(nil, 0, command.CodeOverloaded, "too many queries wait for a reader", "", nil)
 		for _, q := range queries[len(queries)-refused:] {
-			q.Ticket.To.Reply(q.Ticket.ID, busy)
+			r.ended(&q)
+			q.Ticket.To.Reply(q.Ticket.ID, readsBusy)
 		}
 		r.node.flushReplies()
 	}
@@ -164,6 +201,7 @@ type gone interface{ Gone() bool }
 func (r *readers) answer(querier *luafsm.Querier, d *read, buf []byte) []byte {
 	t := d.query.Ticket
 	defer d.version.Release()
+	defer r.ended(&d.query)
 	if g, ok := t.To.(gone); ok && g.Gone() {
 		return buf
 	}
