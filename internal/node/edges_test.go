@@ -1,9 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"math"
 	"net"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -197,4 +200,49 @@ func TestQueryBytesAreBounded(t *testing.T) {
 	awaitThat(t, "a refusal", func() bool { return refused.Load() > 0 || t.Failed() })
 	flood.conn.Close()
 	awaitThat(t, "the readers", func() bool { return n.readers.bytes.Load() == 0 })
+}
+
+// What a watch keeps is bounded and its own: no long keys, none that are never
+// found again, not the chunk of the stream that the request came in.
+func TestWatchPathIsBounded(t *testing.T) {
+	n, _ := solo(t, Config{})
+	c := rawDial(t, n)
+	path := func(append func([]byte) []byte) wire.Request {
+		keys := append(codec.AppendArrayLen(nil, 1))
+		return wire.Request{Op: wire.OpWatch, Payload: wire.AppendWatch(nil, wire.Watch{Object: "tally", Keys: keys})}
+	}
+	long := func(k int) wire.Request {
+		return path(func(b []byte) []byte { return codec.AppendString(b, strings.Repeat("k", k)) })
+	}
+	for _, r := range []wire.Request{
+		long(watchPathBytesMax),
+		path(func(b []byte) []byte { return codec.AppendNumber(b, math.NaN()) }),
+		path(func(b []byte) []byte { return codec.AppendArrayLen(b, 0) }),
+	} {
+		c.send(r)
+		if res := c.answer(); res.Code != command.CodeBadArgument {
+			t.Errorf("%d bytes, %x...: %v", len(r.Payload), r.Payload[:12], res.Code)
+		}
+	}
+	if open := n.watches.open.Load(); open != 0 {
+		t.Errorf("%d watches are open", open)
+	}
+	c.send(long(watchPathBytesMax / 2))
+	if res := c.answer(); res.Code != command.CodeOK {
+		t.Errorf("a path of %d bytes: %v %s", watchPathBytesMax/2, res.Code, res.Message)
+	}
+	conn := &clientConn{node: n, out: newOutbox()}
+	r := long(100)
+	onLoop(n, func() { n.watches.subscribe(conn, r) })
+	clear(r.Payload)
+	onLoop(n, func() {
+		for w := range conn.watches {
+			if want := long(100); !bytes.Equal(wire.AppendWatch(nil, w.spec), want.Payload) {
+				t.Error("the watch keeps the bytes of the request")
+			}
+		}
+		if len(conn.watches) != 1 {
+			t.Errorf("%d watches", len(conn.watches))
+		}
+	})
 }

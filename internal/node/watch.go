@@ -16,6 +16,9 @@ import (
 const (
 	// watchesMax bounds the watches that are open at a node.
 	watchesMax = 10_000
+	// watchPathBytesMax bounds the payload of an OpWatch: the node keeps it, and the
+	// keys of its path, for as long as the watch is open.
+	watchPathBytesMax = 4 << 10
 	// watchQueueBytesMax bounds frames that a client has not fetched, of one watch;
 	// a single one is always let in. watchBytesMax is for all watches together.
 	watchQueueBytesMax = 1 << 20
@@ -246,18 +249,31 @@ func watchKeys(b []byte) (keys []lua.LValue, err error) {
 	if n > state.DepthMax {
 		return nil, fmt.Errorf("%d keys, at most %d are possible", n, state.DepthMax)
 	}
-	s := state.NewStore()
 	for range n {
-		k, err := s.DecodeValue(&d, state.Limits{Depth: 1})
+		k, err := watchKey(&d)
 		if err != nil {
 			return nil, err
 		}
-		switch k.(type) {
-		case lua.LString, lua.LNumber, lua.LBool:
-			keys = append(keys, k)
-		default:
-			return nil, fmt.Errorf("a key is a string, a number or a boolean, not a %s", k.Type())
-		}
+		keys = append(keys, k)
 	}
 	return keys, d.End()
+}
+
+func watchKey(d *codec.Decoder) (lua.LValue, error) {
+	switch k := d.Peek(); k {
+	case codec.KindString, codec.KindBytes:
+		s, err := d.String()
+		return lua.LString(s), err
+	case codec.KindInt, codec.KindFloat:
+		f, err := d.Number()
+		if f != f { // equal to no key, and so never let go of
+			return nil, fmt.Errorf("NaN is no key")
+		}
+		return lua.LNumber(f), err
+	case codec.KindBool:
+		b, err := d.Bool()
+		return lua.LBool(b), err
+	default: // not to be decoded: a table is a million entries within one key
+		return nil, fmt.Errorf("a key is a string, a number or a boolean, not msgpack's %v", k)
+	}
 }

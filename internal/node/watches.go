@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,7 +54,13 @@ func (s *watches) subscribe(from replica.Replier, req wire.Request) {
 	refuse := func(code command.Code, text string) {
 		from.Reply(req.ID, command.AppendError(nil, 0, code, text, "", nil))
 	}
-	spec, err := wire.DecodeWatch(req.Payload)
+	if n := len(req.Payload); n > watchPathBytesMax {
+		refuse(command.CodeBadArgument, fmt.Sprintf("a place or topic of %d bytes, at most %d can be watched", n, watchPathBytesMax))
+		return
+	}
+	// A copy: what is kept for long must not keep the chunk of the stream that it
+	// came in.
+	spec, err := wire.DecodeWatch(bytes.Clone(req.Payload))
 	c, ok := from.(*clientConn)
 	if !ok || err != nil {
 		refuse(command.CodeBadArgument, fmt.Sprintf("unreadable watch: %v", err))
