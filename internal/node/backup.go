@@ -2,6 +2,7 @@ package node
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncsh/syncsh/internal/codec"
@@ -18,12 +19,28 @@ const (
 	backupsMax = 4
 	// backupIdle is after how long a dump that nobody reads from is closed.
 	backupIdle = time.Minute
+	// backupAsksMax bounds the requests for backups that are worked on at once: each
+	// has a goroutine, and a file open or a part of one in memory.
+	backupAsksMax = 32
 )
 
 // backups are the dumps that are kept open.
 type backups struct {
+	asks atomic.Int64 // see backupAsksMax
+
 	mu   sync.Mutex
 	open map[uint64]*openBackup
+}
+
+// backupAsk is a request for a backup that is worked on, until its one answer.
+type backupAsk struct {
+	replica.Replier
+	of *backups
+}
+
+func (a backupAsk) Reply(id uint64, result []byte) {
+	a.of.asks.Add(-1)
+	a.Replier.Reply(id, result)
 }
 
 // openBackup is a dump that a client copies.
@@ -41,20 +58,27 @@ func (n *Node) failBackup(to replica.Replier, id uint64, code command.Code, mess
 // backup answers OpBackup. It is called on the loop's goroutine.
 func (n *Node) backup(to replica.Replier, req wire.Request) {
 	read, err := wire.DecodeBackupRead(req.Payload)
-	switch {
-	case err != nil:
+	if err != nil {
 		n.failBackup(to, req.ID, command.CodeBadArgument, "backup: "+err.Error())
-	case read.Backup != 0:
-		n.group.Go(func() { n.readBackup(to, req.ID, read) })
-	default:
-		b := &beginBackup{node: n, to: to, req: req}
-		if req.Mode == wire.Stale {
-			b.dump()
-			return
-		}
-		b.req.Op, b.req.Payload = wire.OpQuery, command.AppendSettings(nil)
-		n.replica.Submit(b, b.req)
+		return
 	}
+	if n.backups.asks.Load() >= backupAsksMax {
+		n.failBackup(to, req.ID, command.CodeOverloaded, "backup: too many requests wait on this node")
+		return
+	}
+	n.backups.asks.Add(1)
+	to = backupAsk{to, &n.backups}
+	if read.Backup != 0 {
+		n.group.Go(func() { n.readBackup(to, req.ID, read) })
+		return
+	}
+	b := &beginBackup{node: n, to: to, req: req}
+	if req.Mode == wire.Stale {
+		b.dump()
+		return
+	}
+	b.req.Op, b.req.Payload = wire.OpQuery, command.AppendSettings(nil)
+	n.replica.Submit(b, b.req)
 }
 
 // beginBackup leads a backup to its dump: first a read, so that the dump has all

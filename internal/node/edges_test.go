@@ -246,3 +246,48 @@ func TestWatchPathIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// Requests for backups, and for parts of them, are worked on in bounded number, and
+// each that is answered makes room.
+func TestBackupAsksAreBounded(t *testing.T) {
+	n, _ := solo(t, Config{})
+	var first kept
+	onLoop(n, func() {
+		n.backup(&first, wire.Request{Op: wire.OpBackup, Mode: wire.Stale, Payload: wire.AppendBackupRead(nil, wire.BackupRead{})})
+	})
+	awaitThat(t, "the backup", func() bool { return n.backups.asks.Load() == 0 })
+	n.backups.mu.Lock() // no request ends
+	if len(n.backups.open) != 1 {
+		t.Fatalf("%d are open", len(n.backups.open))
+	}
+	const asks = 10 * backupAsksMax
+	c := &clientConn{node: n, out: newOutbox()}
+	before := runtime.NumGoroutine()
+	onLoop(n, func() {
+		for i := range asks {
+			read := wire.BackupRead{Length: wire.BackupChunkBytesMax}
+			for read.Backup = range n.backups.open {
+			}
+			n.backup(c, wire.Request{ID: uint64(i), Op: wire.OpBackup, Payload: wire.AppendBackupRead(nil, read)})
+		}
+	})
+	if more := runtime.NumGoroutine() - before; more > backupAsksMax+10 {
+		t.Errorf("%d goroutines more", more)
+	}
+	n.backups.mu.Unlock()
+	awaitThat(t, "the parts", func() bool { return n.backups.asks.Load() == 0 })
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	r := wire.NewReader(bytes.NewReader(c.out.buf), wire.FrameBytesMax)
+	codes := map[command.Code]int{}
+	for frame, err := r.Next(); err == nil; frame, err = r.Next() {
+		_, res, err := wire.DecodeReply(frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		codes[res.Code]++
+	}
+	if codes[command.CodeOK] != backupAsksMax || codes[command.CodeOverloaded] != asks-backupAsksMax {
+		t.Errorf("answers: %v", codes)
+	}
+}

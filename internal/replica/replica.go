@@ -30,6 +30,8 @@ const (
 	// one is always let in.
 	DryRunsMax     = 32
 	DryRunBytesMax = 64 << 20
+	// DumpAsksMax bounds requests for a snapshot that wait for one to begin.
+	DumpAsksMax = 1024
 	// UnappliedBytesMax bounds committed data that the applier has not finished.
 	UnappliedBytesMax = 128 << 20
 	// TimeoutDefaultMs and TimeoutMaxMs bound how long a request may wait here.

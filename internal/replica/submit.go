@@ -56,6 +56,10 @@ func (r *Replica) submit(t Ticket, req wire.Request, wasForwarded bool) {
 		r.tryOut(DryRun{Ticket: t, Payload: req.Payload})
 		return
 	case wire.OpSnapshot:
+		if len(r.dumpTickets) >= DumpAsksMax {
+			r.fail(t, command.CodeOverloaded, "too many requests wait for a snapshot")
+			return
+		}
 		r.dumpWanted = true
 		r.dumpTickets = append(r.dumpTickets, t)
 		r.considerDump()

@@ -624,3 +624,18 @@ func TestTooLargeToForward(t *testing.T) {
 		t.Errorf("at the leader: answers %v, want %v", l.answers, want)
 	}
 }
+
+// Requests for a snapshot that wait for one to begin are bounded.
+func TestDumpAsksAreBounded(t *testing.T) {
+	o := newOne(t, 3)
+	o.lead()
+	o.r.Done(Done{Applied: Applied{Index: o.r.emitted}})
+	o.answers = nil
+	for i := range uint64(DumpAsksMax + 3) { // the first has its dump begun
+		o.r.Submit(o, wire.Request{ID: i, Op: wire.OpSnapshot})
+	}
+	o.take()
+	if want := []string{"1025 overloaded", "1026 overloaded"}; !slices.Equal(o.answers, want) {
+		t.Errorf("answers %v, want %v", o.answers, want)
+	}
+}
