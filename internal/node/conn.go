@@ -15,6 +15,12 @@ const (
 	helloTimeout = 10 * time.Second
 	// writeTimeout bounds a write to a client or peer that does not read.
 	writeTimeout = 30 * time.Second
+	// arrivingBytesMax bounds the memory of requests that are larger than a chunk of
+	// the stream and not complete, over all clients; beyond it the connection of one
+	// more is closed. As many bytes as have come must come again within
+	// arrivingTimeout: a client that stops in the middle would keep it for ever.
+	arrivingBytesMax = 256 << 20
+	arrivingTimeout  = time.Minute
 	// connBytesMax bounds answers that a client does not fetch; beyond it the
 	// connection is closed.
 	connBytesMax = 256 << 20
@@ -144,6 +150,8 @@ type clientConn struct {
 	out   outbox
 	dirty bool // stands in node.dirty; guarded by out.mu
 	own   ownRequests
+
+	arriving int // bytes that an unfinished request takes; the reader's
 
 	// Guarded by out.mu too:
 	open    openCalls
@@ -286,7 +294,26 @@ func (n *Node) serveClient(conn net.Conn) error {
 		c.out.mu.Unlock()
 	}()
 	r.SetMax(wire.FrameBytesMax)
+	r.SetHold(c.hold)
+	defer func() { n.arriving.Add(-int64(c.arriving)) }()
 	return c.readRequests(r)
+}
+
+// hold accounts for n bytes that an unfinished request takes.
+func (c *clientConn) hold(n int) error {
+	more := int64(n - c.arriving)
+	if all := c.node.arriving.Add(more); more > 0 && all > arrivingBytesMax {
+		c.node.arriving.Add(-more)
+		err := fmt.Errorf("node %s is receiving too many large requests", c.node.cfg.Name)
+		refuse(c.conn, err.Error())
+		return err
+	}
+	c.arriving = n
+	by := time.Time{}
+	if n > 0 {
+		by = time.Now().Add(arrivingTimeout)
+	}
+	return c.conn.SetReadDeadline(by)
 }
 
 // readRequests hands requests to the loop, a burst at a time.

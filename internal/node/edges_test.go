@@ -291,3 +291,39 @@ func TestBackupAsksAreBounded(t *testing.T) {
 		t.Errorf("answers: %v", codes)
 	}
 }
+
+// Requests that stop in the middle are bounded in all, and give back what they had
+// when their client leaves or they are complete.
+func TestUnfinishedRequestsAreBounded(t *testing.T) {
+	n, _ := solo(t, Config{})
+	large := requestFrame(wire.Request{Op: wire.OpStatus, Mode: wire.Stale, Payload: make([]byte, 40<<20)})
+	var stopped []*rawClient
+	refused := 0
+	for i := range 8 {
+		c := rawDial(t, n)
+		if _, err := c.conn.Write(large[:len(large)-1]); err != nil {
+			refused++
+			continue
+		}
+		stopped = append(stopped, c)
+		if all := n.arriving.Load(); all > arrivingBytesMax || all < int64(i-refused)*20<<20 {
+			t.Fatalf("%d requests take %d bytes", i+1, all)
+		}
+	}
+	if len(stopped) < 2 || refused == 0 {
+		t.Fatalf("%d stopped requests are held, %d refused", len(stopped), refused)
+	}
+	stopped[0].conn.Write(large[len(large)-1:]) //nolint:errcheck // seen by its answer
+	if res := stopped[0].answer(); res.Code != command.CodeBadArgument {
+		t.Errorf("a question of %d bytes: %v", len(large), res.Code)
+	}
+	awaitThat(t, "its memory", func() bool { return n.arriving.Load() <= int64(len(stopped)-1)*int64(len(large)) })
+	stopped[0].send(wire.Request{Op: wire.OpStatus, Mode: wire.Stale})
+	if res := stopped[0].answer(); res.Code != command.CodeOK {
+		t.Errorf("after it: %v", res.Code)
+	}
+	for _, c := range stopped {
+		c.conn.Close()
+	}
+	awaitThat(t, "the memory", func() bool { return n.arriving.Load() == 0 })
+}

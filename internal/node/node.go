@@ -58,6 +58,7 @@ type Node struct {
 	strangers atomic.Int64 // connections that have not said who they are
 	clients   atomic.Int64
 	unfetched atomic.Int64 // bytes of answers that clients have not fetched
+	arriving  atomic.Int64 // bytes that requests take which are not complete
 
 	ctx        context.Context // of all goroutines
 	cancel     context.CancelFunc

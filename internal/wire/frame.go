@@ -96,6 +96,8 @@ type Reader struct {
 	end      int
 	next     int   // size of the next chunk
 	err      error // came together with bytes; returned once these are used up
+	hold     func(n int) error
+	held     int // what hold was told last
 }
 
 // NewReader returns a Reader of frames whose bodies have at most maxFrame bytes.
@@ -105,6 +107,24 @@ func NewReader(r io.Reader, maxFrame int) *Reader {
 
 // SetMax changes the limit; a connection's is low until its hello was accepted.
 func (r *Reader) SetMax(maxFrame int) { r.maxFrame = maxFrame }
+
+// SetHold has the reader tell what an unfinished frame takes in memory: hold is
+// called with n bytes before a frame gets more than a chunk, and with 0 before what
+// follows it is read. An error of hold is returned by Next.
+func (r *Reader) SetHold(hold func(n int) error) { r.hold = hold }
+
+// holds tells hold, if it is news.
+func (r *Reader) holds(n int) (err error) {
+	if n <= chunkBytesMax {
+		n = 0
+	}
+	if r.hold != nil && n != r.held {
+		if err = r.hold(n); err == nil {
+			r.held = n
+		}
+	}
+	return err
+}
 
 // Buffered tells whether Next will return without reading: a whole frame is
 // here, or a length that will be refused. A caller drains a burst with it.
@@ -158,7 +178,9 @@ func (r *Reader) fill(need int) error {
 	if r.err != nil {
 		return r.err
 	}
-	r.room(need)
+	if err := r.room(need); err != nil {
+		return err
+	}
 	n, err := r.r.Read(r.chunk[r.end:])
 	if n < 0 || n > len(r.chunk)-r.end {
 		return fmt.Errorf("wire: reader returned %d bytes for %d", n, len(r.chunk)-r.end)
@@ -176,12 +198,12 @@ func (r *Reader) fill(need int) error {
 // room makes room for at least one byte behind end. The bytes of an unfinished
 // frame move to a new chunk when the frame does not fit in this one; a chunk
 // with little left is given up so that reads don't become small.
-func (r *Reader) room(need int) {
+func (r *Reader) room(need int) error {
 	have := r.end - r.start
 	free := len(r.chunk) - r.end
 	fits := need-have <= free && (have > 0 || free >= len(r.chunk)/8)
 	if free > 0 && (fits || r.start == 0) {
-		return
+		return nil
 	}
 	size := r.next
 	r.next = min(2*r.next, chunkBytesMax)
@@ -189,7 +211,11 @@ func (r *Reader) room(need int) {
 		// At most twice what is here: the claimed length alone allocates nothing.
 		size = min(need, max(chunkBytesMax, 2*have))
 	}
+	if err := r.holds(size); err != nil {
+		return err
+	}
 	chunk := make([]byte, size)
 	copy(chunk, r.chunk[r.start:r.end])
 	r.chunk, r.start, r.end = chunk, 0, have
+	return nil
 }
