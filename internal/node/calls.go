@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"math"
@@ -29,6 +30,9 @@ const (
 	failedKept = 32
 	// callTextMax cuts names and messages of single calls.
 	callTextMax = 200
+	// callNamesMax is how long the names of an object and a method may be to be kept
+	// while the call is open; calls under longer ones are counted together.
+	callNamesMax = 1 << 10
 	// openCallsMin and openCallsMax bound the calls of one connection that are
 	// timed at once. Further ones take the places of those that wait longest.
 	openCallsMin = 16
@@ -133,8 +137,12 @@ func (c *calls) arrive(arrived []openCall, burst []request, now time.Duration) [
 			continue
 		}
 		call := openCall{id: burst[i].req.ID, began: now}
-		if call.count = counts[string(names)]; call.count == nil {
-			call.names = names
+		switch call.count = counts[string(names)]; {
+		case call.count != nil:
+		case len(names) > callNamesMax:
+			call.count = &c.other
+		default: // a copy: names alias the chunk of the stream that the request came in
+			call.names = bytes.Clone(names)
 		}
 		arrived = append(arrived, call)
 	}

@@ -265,3 +265,25 @@ func BenchmarkCountCall(b *testing.B) {
 		oneCall(c, open, burst)
 	}
 }
+
+// What is kept of a call that is open is its own, and not of any length.
+func TestOpenCallsKeepLittle(t *testing.T) {
+	c := newCalls()
+	arrive := func(object string) (openCall, []byte) {
+		req := wire.Request{ID: 1, Op: wire.OpPropose, Payload: command.AppendCall(nil, 0, 0, object, "m", nil)}
+		return c.arrive(nil, []request{{nil, req}}, 0)[0], req.Payload
+	}
+	call, payload := arrive("object")
+	clear(payload)
+	if object, method := splitNames(call.names); object != "object" || method != "m" {
+		t.Errorf("the names became %q and %q with the request's bytes", object, method)
+	}
+	call, _ = arrive(strings.Repeat("o", callNamesMax))
+	if call.names != nil || call.count != &c.other {
+		t.Errorf("%d bytes of names are kept", len(call.names))
+	}
+	c.end(&call, command.AppendError(nil, 0, command.CodeNotFound, "no", "", nil), 0)
+	if c.other.failed.Load() != 1 {
+		t.Error("not counted")
+	}
+}

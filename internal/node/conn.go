@@ -28,6 +28,10 @@ const (
 	// answer is replaced by one that says so; small ones pass, so that a client
 	// that fetches nothing is not in the way of the others.
 	unfetchedBytesMax = 512 << 20
+	// connShareBytes is what a client may have of them beyond unfetchedBytesMax, when
+	// another answer comes, or its connection is closed: many small answers to many
+	// clients are as much as large ones.
+	connShareBytes = 1 << 20
 	// largeBytes is the size from which on an answer is large, and leaves at once
 	// instead of at the end of the batch.
 	largeBytes = 64 << 10
@@ -171,7 +175,8 @@ func (c *clientConn) Reply(id uint64, result []byte) {
 		c.out.mu.Unlock()
 		return
 	}
-	if n := c.out.waiting(); n > 0 && n+len(result) > connBytesMax {
+	if n := c.out.waiting(); n > 0 && n+len(result) > connBytesMax ||
+		n > connShareBytes && c.node.unfetched.Load() > unfetchedBytesMax {
 		c.leave()
 		c.out.mu.Unlock()
 		c.conn.Close() // its reader ends and cleans up

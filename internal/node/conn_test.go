@@ -83,3 +83,29 @@ func TestUnfetchedAnswersOfAllClients(t *testing.T) {
 		t.Errorf("after the writer has written an answer has %d bytes", got)
 	}
 }
+
+// Small answers are bounded too: beyond the bound for all, who has not fetched its
+// share is cut off, and who has fetched is not.
+func TestUnfetchedSmallAnswersOfAllClients(t *testing.T) {
+	n := &Node{}
+	small := make([]byte, largeBytes)
+	var clients []*clientConn
+	for range 2 * unfetchedBytesMax / (64 << 20) {
+		c := unfetching(t, n)
+		clients = append(clients, c)
+		for range (64 << 20) / len(small) {
+			c.Reply(1, small)
+		}
+		if all := n.unfetched.Load(); all > unfetchedBytesMax+4*connShareBytes*int64(len(clients)) {
+			t.Fatalf("%d clients have %d bytes waiting", len(clients), all)
+		}
+	}
+	if last := clients[len(clients)-1]; !last.Gone() {
+		t.Error("a client that fetches nothing is not cut off")
+	}
+	good := unfetching(t, n)
+	good.Reply(1, small)
+	if good.Gone() {
+		t.Error("a client that has fetched all is cut off")
+	}
+}
