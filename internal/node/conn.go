@@ -345,10 +345,7 @@ func (c *clientConn) readRequests(r *wire.Reader) error {
 			c.node.calls.begin(&c.open, arrived)
 			c.out.mu.Unlock()
 		}
-		if err := c.awaitInbox(); err != nil {
-			return err
-		}
-		taken := c.node.inbox.addRequests(burst, &c.own)
+		taken, full := c.node.inbox.addRequests(burst, &c.own)
 		for _, q := range burst[taken:] {
 			c.Reply(q.req.ID, command.AppendError(nil, 0, command.CodeOverloaded, "the node has too many requests waiting", "", nil))
 		}
@@ -358,21 +355,25 @@ func (c *clientConn) readRequests(r *wire.Reader) error {
 		clear(burst)
 		clear(arrived)
 		burst = burst[:0]
+		if full {
+			if err := c.awaitDrain(); err != nil {
+				return err
+			}
+		}
 	}
 }
 
-// awaitInbox waits until the loop has taken what the connection had too much of.
-func (c *clientConn) awaitInbox() error {
-	for {
-		full, taken := c.node.inbox.full(&c.own)
-		if !full {
-			return nil
-		}
-		select {
-		case <-taken:
-		case <-c.node.ctx.Done():
-			return c.node.ctx.Err()
-		}
+// awaitDrain waits until the loop has taken what the connection has asked.
+func (c *clientConn) awaitDrain() error {
+	taken := c.node.inbox.drained(&c.own)
+	if taken == nil {
+		return nil
+	}
+	select {
+	case <-taken:
+		return nil
+	case <-c.node.ctx.Done():
+		return c.node.ctx.Err()
 	}
 }
 

@@ -68,20 +68,6 @@ type ownRequests struct {
 	drains uint64 // when n was counted
 }
 
-// full tells whether as many requests of a connection wait as may, and when to ask
-// again.
-func (b *inbox) full(own *ownRequests) (bool, <-chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if own.drains != b.drains || own.n < inboxOwnMax {
-		return false, nil
-	}
-	if b.taken == nil {
-		b.taken = make(chan struct{})
-	}
-	return true, b.taken
-}
-
 // add changes the inputs under the lock and wakes the loop.
 func (b *inbox) add(change func(*inputs)) {
 	b.mu.Lock()
@@ -94,8 +80,8 @@ func (b *inbox) add(change func(*inputs)) {
 }
 
 // addRequests hands over a burst of requests of a connection; it tells how many
-// found room.
-func (b *inbox) addRequests(burst []request, own *ownRequests) (taken int) {
+// found room, and whether as many of the connection's wait now as may.
+func (b *inbox) addRequests(burst []request, own *ownRequests) (taken int, full bool) {
 	b.add(func(in *inputs) {
 		for taken < len(burst) && (len(in.requests)+taken == 0 ||
 			len(in.requests)+taken < inboxRequestsMax && in.bytes < inboxBytesMax) {
@@ -107,8 +93,23 @@ func (b *inbox) addRequests(burst []request, own *ownRequests) (taken int) {
 			*own = ownRequests{drains: b.drains}
 		}
 		own.n += taken
+		full = own.n >= inboxOwnMax
 	})
-	return taken
+	return taken, full
+}
+
+// drained is closed when the loop has taken the requests of a connection; nil if it
+// has already.
+func (b *inbox) drained(own *ownRequests) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if own.drains != b.drains {
+		return nil
+	}
+	if b.taken == nil {
+		b.taken = make(chan struct{})
+	}
+	return b.taken
 }
 
 // take swaps the inputs against an emptied set that the loop has worked off.
