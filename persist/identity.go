@@ -13,8 +13,10 @@ import (
 	"github.com/syncsh/syncsh/raft"
 )
 
+// IdentityFile is what a data directory has from its first start on.
+const IdentityFile = "identity"
+
 const (
-	identityName  = "identity"
 	identityMagic = "SYNCSHID"
 	// identityBytesMax bounds the file that is read at Open.
 	identityBytesMax = 4096
@@ -95,7 +97,7 @@ func (d *Dir) writeIdentity(id Identity, begun bool) error {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(p)))
 	b = append(b, p...)
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
-	if err := d.writeFile(identityName, b); err != nil {
+	if err := d.writeFile(IdentityFile, b); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
 	d.identity, d.begun = id, begun
@@ -172,7 +174,7 @@ func (d *Dir) RemoveNote(name string) error {
 
 // readIdentity reads the identity file, if there is one.
 func (d *Dir) readIdentity() error {
-	b, err := d.readFile(identityName, identityBytesMax)
+	b, err := d.readFile(IdentityFile, identityBytesMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -180,18 +182,18 @@ func (d *Dir) readIdentity() error {
 		return err
 	}
 	if len(b) < 20 || string(b[:8]) != identityMagic {
-		return damage(identityName, 0, "not an identity file")
+		return damage(IdentityFile, 0, "not an identity file")
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v > FormatVersion {
-		return fmt.Errorf("%s: format %d, this program reads up to %d: %w", filepath.Join(d.path, identityName), v, FormatVersion, ErrFormat)
+		return fmt.Errorf("%s: format %d, this program reads up to %d: %w", filepath.Join(d.path, IdentityFile), v, FormatVersion, ErrFormat)
 	}
 	end := len(b) - 4
 	if binary.LittleEndian.Uint32(b[end:]) != crc32.Checksum(b[:end], castagnoli) {
-		return damage(identityName, 0, "checksum does not match")
+		return damage(IdentityFile, 0, "checksum does not match")
 	}
 	dec := codec.NewDecoder(b[16:end])
 	if err := d.decodeIdentity(&dec); err != nil {
-		return damage(identityName, 16, "%v", err)
+		return damage(IdentityFile, 16, "%v", err)
 	}
 	return nil
 }

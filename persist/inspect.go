@@ -185,7 +185,7 @@ func (c *Contents) read(deep bool) error {
 	numbers, old := segmentNumbers(names)
 	if c.Identity.NodeID == 0 {
 		if len(c.Damage) == 0 && (len(numbers) > 0 || len(c.Snapshots) > 0) {
-			c.Damage = append(c.Damage, damage(identityName, 0, "the file is missing: whose log this is can't be told"))
+			c.Damage = append(c.Damage, damage(IdentityFile, 0, "the file is missing: whose log this is can't be told"))
 		}
 		return nil
 	}

@@ -249,7 +249,7 @@ func TestIdentityDamage(t *testing.T) {
 	m := NewMemFS()
 	d, _ := mustOpen(t, testOptions(m))
 	must(t, d.Close())
-	path := filepath.Join(testPath, identityName)
+	path := filepath.Join(testPath, IdentityFile)
 	b, err := m.ReadFile(path)
 	must(t, err)
 	for bit := range int64(len(b) * 8) {
@@ -264,7 +264,7 @@ func TestIdentityDamage(t *testing.T) {
 		c := m.Clone()
 		c.WriteFile(path, b[:n])
 		_, err := Open(testPath, testOptions(c))
-		wantErr(t, err, ErrDamage, identityName)
+		wantErr(t, err, ErrDamage, IdentityFile)
 	}
 	b[8] = FormatVersion + 1
 	m.WriteFile(path, b)
@@ -417,8 +417,8 @@ func TestMissingPieces(t *testing.T) {
 		"doubled":          {func(c *MemFS) { copyFile(c, at(-1), filepath.Join(testPath, segmentName(99))) }, "under the name of segment 99"},
 		"doubled at end":   {func(c *MemFS) { copyFile(c, at(0), at(-1)) }, "under the name of segment"},
 		"cut":              {func(c *MemFS) { c.WriteFile(at(-1), nil) }, "not a log segment"},
-		"snapshot, no log": {func(c *MemFS) { removeAll(t, c, segs); must(t, c.Remove(testPath+"/"+identityName)) }, "the log is missing"},
-		"identity is gone": {func(c *MemFS) { must(t, c.Remove(testPath+"/"+identityName)) }, ""},
+		"snapshot, no log": {func(c *MemFS) { removeAll(t, c, segs); must(t, c.Remove(testPath+"/"+IdentityFile)) }, "the log is missing"},
+		"identity is gone": {func(c *MemFS) { must(t, c.Remove(testPath+"/"+IdentityFile)) }, ""},
 		"snapshot renamed": {func(c *MemFS) {
 			must(t, c.Rename(filepath.Join(testPath, snapshotName(meta)), filepath.Join(testPath, snapshotName(raft.SnapshotMeta{Index: 60, Term: 1}))))
 		}, "under another name"},

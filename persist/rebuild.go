@@ -120,14 +120,14 @@ func (b *builder) recover() error {
 // begun tells how far an interrupted recovery got: to moving in, or to moving
 // away.
 func (b *builder) begun() (built, building bool, err error) {
-	if built, err = b.exists(builtDir, identityName); err != nil || built {
+	if built, err = b.exists(builtDir, IdentityFile); err != nil || built {
 		return built, false, err
 	}
-	old, err := b.exists(identityName)
+	old, err := b.exists(IdentityFile)
 	if err != nil || old {
 		return false, false, err
 	}
-	building, err = b.exists(buildingDir, identityName)
+	building, err = b.exists(buildingDir, IdentityFile)
 	return false, building, err
 }
 
@@ -303,7 +303,7 @@ func (b *builder) moveAway() error {
 	if err != nil {
 		return err
 	}
-	if i := slices.Index(names, identityName); i > 0 {
+	if i := slices.Index(names, IdentityFile); i > 0 {
 		names[0], names[i] = names[i], names[0]
 	}
 	for _, name := range names {
@@ -313,7 +313,7 @@ func (b *builder) moveAway() error {
 		if err := o.Rename(b.file(name), filepath.Join(b.replaced, name)); err != nil {
 			return err
 		}
-		if name != identityName {
+		if name != IdentityFile {
 			continue
 		}
 		if err := errors.Join(o.SyncDir(b.replaced), o.SyncDir(b.dir)); err != nil {
@@ -341,7 +341,7 @@ func (b *builder) moveIn() error {
 	if err != nil {
 		return err
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return n == identityName || n == lockName })
+	names = slices.DeleteFunc(names, func(n string) bool { return n == IdentityFile || n == lockName })
 	for _, name := range names {
 		if err := o.Rename(b.file(builtDir, name), b.file(name)); err != nil {
 			return err
@@ -350,7 +350,7 @@ func (b *builder) moveIn() error {
 	if err := o.SyncDir(b.dir); err != nil {
 		return err
 	}
-	if err := o.Rename(b.file(builtDir, identityName), b.file(identityName)); err != nil {
+	if err := o.Rename(b.file(builtDir, IdentityFile), b.file(IdentityFile)); err != nil {
 		return err
 	}
 	if err := o.SyncDir(b.dir); err != nil {

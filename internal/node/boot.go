@@ -20,9 +20,6 @@ import (
 // bootstrapFile holds what was promised while the founding set is not complete.
 const bootstrapFile = "bootstrap"
 
-// identityFile is what a data directory has from its first start on.
-const identityFile = "identity"
-
 // lookDir finds out who this node is. A directory that was used before is locked
 // and has to be this node's; a new one is not made yet, as the start may still be
 // refused, and then must have changed nothing.
@@ -31,7 +28,7 @@ func (n *Node) lookDir() error {
 	if n.durability().Forgets() {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(n.cfg.Data, identityFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(n.cfg.Data, persist.IdentityFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err := n.openDir(); err != nil {

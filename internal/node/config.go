@@ -136,7 +136,7 @@ func (c *Config) complete() error {
 		c.Durability = "memory"
 	}
 	if c.Durability == "memory" && c.Data != "" {
-		if _, err := os.Stat(filepath.Join(c.Data, identityFile)); err == nil {
+		if _, err := os.Stat(filepath.Join(c.Data, persist.IdentityFile)); err == nil {
 			return fmt.Errorf("%w: data directory %s holds a node's log, which durability memory would not keep: leave --data out, or use fsync or async", ErrConfig, c.Data)
 		}
 		c.Logger.Warn("durability memory writes nothing: the data directory is not used", "data", c.Data)
